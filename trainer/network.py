@@ -1,0 +1,305 @@
+"""SoundNet: the networks of the paper, as tables of layers.
+
+Aytar, Vondrick, Torralba: SoundNet: Learning Sound Representations from Unlabeled Video, NIPS 2016,
+tables 1 and 2, corrected by the authors' code (github.com/cvondrick/soundnet, `main_train.lua`),
+which made the published weights: the tables print stride 1 for the 8-layer pools; it is 8 and 4.
+
+Runs on every backend of Keras.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from trainer.layers import BatchNormalization
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A row of an architecture's table: a convolution, or a max pooling where `filters` is None.
+
+    A hidden convolution is conv + bias, batch normalization, ReLU. The last row's filters are the
+    classes of the heads, which run side by side without normalization.
+
+    Attributes:
+        padding: zeros on each side.
+    """
+
+    name: str
+    filters: int | None
+    kernel: int
+    stride: int
+    padding: int = 0
+
+    def steps(self, steps_in: int) -> int:
+        """Steps out for steps in; Torch's pooling floors too."""
+        return max(0, (steps_in + 2 * self.padding - self.kernel) // self.stride + 1)
+
+    def steps_in(self, steps: int) -> int:
+        """The fewest steps in that give `steps` out."""
+        return max(1, (steps - 1) * self.stride + self.kernel - 2 * self.padding)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A table of layers, and the time of what they compute (all in samples at 22,050 Hz)."""
+
+    table: tuple[Layer, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The layers' names, from the waveform up; the last is that of the heads."""
+        return tuple(layer.name for layer in self.table)
+
+    def _up_to(self, name: str) -> tuple[Layer, ...]:
+        if name not in self.names:
+            raise ValueError(f"no layer {name!r}; choose one of {', '.join(self.names)}")
+        return self.table[: self.names.index(name) + 1]
+
+    def hop(self, layer: str) -> int:
+        """Samples from one output of a layer to the next."""
+        hop = 1
+        for row in self._up_to(layer):
+            hop *= row.stride
+        return hop
+
+    def receptive_field(self, layer: str) -> int:
+        """Samples that one output of a layer hears."""
+        field, hop = 1, 1
+        for row in self._up_to(layer):
+            field += (row.kernel - 1) * hop
+            hop *= row.stride
+        return field
+
+    def output_steps(self, layer: str, samples: int) -> int:
+        """Outputs of a layer for a waveform of so many samples; 0 where it is too short."""
+        steps = samples
+        for row in self._up_to(layer):
+            steps = row.steps(steps)
+        return steps
+
+    def output_centres(self, layer: str, steps: int) -> np.ndarray:
+        """Where the centres of the first `steps` outputs' receptive fields lie: float64 (steps,).
+
+        The first may be negative, and the last past the end: padding lies there.
+        """
+        start, hop = 0, 1
+        for row in self._up_to(layer):
+            start -= row.padding * hop
+            hop *= row.stride
+        return start + (self.receptive_field(layer) - 1) / 2 + hop * np.arange(steps)
+
+    def min_samples(self, layer: str, steps: int = 1) -> int:
+        """The shortest waveform that gives `steps` outputs of a layer."""
+        if steps < 1:
+            raise ValueError(f"at least one step is wanted, not {steps}")
+        for row in reversed(self._up_to(layer)):
+            steps = row.steps_in(steps)
+        return steps
+
+
+SOUNDNET8 = Architecture(
+    (
+        Layer("conv1", filters=16, kernel=64, stride=2, padding=32),
+        Layer("pool1", filters=None, kernel=8, stride=8),
+        Layer("conv2", filters=32, kernel=32, stride=2, padding=16),
+        Layer("pool2", filters=None, kernel=8, stride=8),
+        Layer("conv3", filters=64, kernel=16, stride=2, padding=8),
+        Layer("conv4", filters=128, kernel=8, stride=2, padding=4),
+        Layer("conv5", filters=256, kernel=4, stride=2, padding=2),
+        Layer("pool5", filters=None, kernel=4, stride=4),
+        Layer("conv6", filters=512, kernel=4, stride=2, padding=2),
+        Layer("conv7", filters=1024, kernel=4, stride=2, padding=2),
+        Layer("conv8", filters=None, kernel=8, stride=2),
+    )
+)
+"""Paper, table 1 (strides of the pools from the code)."""
+
+SOUNDNET5 = Architecture(
+    (
+        Layer("conv1", filters=32, kernel=64, stride=2, padding=32),
+        Layer("pool1", filters=None, kernel=8, stride=8),
+        Layer("conv2", filters=64, kernel=32, stride=2, padding=16),
+        Layer("pool2", filters=None, kernel=8, stride=8),
+        Layer("conv3", filters=128, kernel=16, stride=2, padding=8),
+        Layer("pool3", filters=None, kernel=8, stride=8),
+        Layer("conv4", filters=256, kernel=8, stride=2, padding=4),
+        Layer("conv5", filters=None, kernel=16, stride=12, padding=4),
+    )
+)
+"""Paper, table 2."""
+
+ARCHITECTURES = {8: SOUNDNET8, 5: SOUNDNET5}
+"""By depth, the number of convolutions."""
+
+
+@keras.saving.register_keras_serializable(package="soundnet")
+class SoundNet(keras.Model):
+    """A waveform in, per teacher the logits of its classes over time out.
+
+    Call it with float32 (batch, samples), -256..256, 22,050 Hz, mono, of any length from
+    `architecture.min_samples(...)` on; it gives, by the name of the head, logits (batch, steps,
+    classes), where `architecture.output_centres(...)` says at what time a step is.
+
+    Layers: `conv1`, `bn1`, `relu1`, `pool1` ... and one convolution a head, called as in
+    `conv8_imagenet`. Weights start as published: convolutions N(0, 0.01), biases 0, gamma
+    N(1, 0.02), beta 0.
+
+    Args:
+        depth: 8 or 5.
+        heads: by the name of a teacher its class names, in the order of the outputs.
+
+    Example:
+
+    ```python
+    from schemas import classes
+    model = SoundNet(8, {"imagenet": classes.load("imagenet1000"),
+                         "places": classes.load("places401")})
+    logits = model(np.zeros((1, 441_000), "float32"))["places"]  # (1, 4, 401)
+    pool5 = model.features(["pool5"])(waveforms)["pool5"]  # (batch, steps, 256)
+    ```
+    """
+
+    def __init__(self, depth: int, heads: Mapping[str, Iterable[str]], **kwargs) -> None:
+        if depth not in ARCHITECTURES:
+            known = " or ".join(str(known) for known in ARCHITECTURES)
+            raise ValueError(f"depth is {depth}; {known} is wanted")
+        heads = {name: tuple(names) for name, names in heads.items()}
+        architecture = ARCHITECTURES[depth]
+        if not heads:
+            raise ValueError("a network without heads can't learn; name at least one teacher")
+        for name, names in heads.items():
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name in architecture.names:
+                raise ValueError(
+                    f"{name!r} can't name a head: letters, digits, '.', '_' and '-' are wanted, and "
+                    "not a layer's name"
+                )
+            if not names:
+                raise ValueError(f"the head {name!r} has no classes")
+        waveform = keras.Input((None,), name="waveform")  # (batch, samples)
+        activations = {}
+        x = keras.ops.expand_dims(waveform, -1)  # (batch, samples, 1)
+        for row in architecture.table[:-1]:
+            x = _hidden(x, row)
+            activations[row.name] = x
+        last = architecture.table[-1]
+        x = _pad(x, last)
+        outputs = {
+            name: _convolution(last, len(names), f"{last.name}_{name}")(x)
+            for name, names in heads.items()
+        }
+        kwargs.setdefault("name", f"soundnet{depth}")
+        super().__init__(inputs=waveform, outputs=outputs, **kwargs)
+        self.depth = depth
+        self._heads = _Untracked(heads)
+        self._activations = _Untracked(activations | outputs)
+
+    @property
+    def architecture(self) -> Architecture:
+        """The table of this network's layers."""
+        return ARCHITECTURES[self.depth]
+
+    @property
+    def heads(self) -> dict[str, tuple[str, ...]]:
+        """By the name of a head its class names, in the order of the outputs."""
+        return dict(self._heads.items)
+
+    def call(self, inputs, training=None, mask=None):
+        samples = keras.ops.shape(inputs)[1]
+        last = self.architecture.names[-1]
+        shortest = self.architecture.min_samples(last)
+        if isinstance(samples, int) and samples < shortest:
+            raise ValueError(
+                f"{samples} samples are too short for {last}, which needs {shortest}; repeat the "
+                "waveform with trainer.network.tile_to"
+            )
+        return super().call(inputs, training=training, mask=mask)
+
+    def features(self, layers: Iterable[str]) -> keras.Model:
+        """A network, of the same weights, that gives what the named layers compute.
+
+        Args:
+            layers: `conv1` ... `conv7` (after batch normalization and ReLU, the point at which the
+                authors' `extract_feat.lua` reads conv7), `pool1` ... `pool5`; a head's name for its
+                logits; the last convolution's name (`conv8`) for all heads' logits, one after the
+                other.
+
+        Returns:
+            A model: waveform (batch, samples) in, by the name of the layer float32 (batch, steps,
+            channels) out.
+
+        Raises:
+            ValueError: no such layer.
+        """
+        layers = tuple(layers)
+        last = self.architecture.names[-1]
+        known = [*self.architecture.names, *self.heads]
+        outputs = {}
+        for name in layers:
+            if name not in known:
+                raise ValueError(f"no layer {name!r}; choose among {', '.join(known)}")
+            if name == last:
+                logits = [self._activations.items[head] for head in self.heads]
+                outputs[name] = keras.ops.concatenate(logits, -1) if logits[1:] else logits[0]
+            else:
+                outputs[name] = self._activations.items[name]
+        return keras.Model(self.inputs[0], outputs, name=f"{self.name}_features")
+
+    def get_config(self) -> dict:
+        return {
+            "name": self.name,
+            "depth": self.depth,
+            "heads": {name: list(names) for name, names in self.heads.items()},
+        }
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> SoundNet:
+        return cls(**config)
+
+
+class _Untracked:
+    """Holds a dictionary as it is; Keras would wrap it and track what is in it."""
+
+    def __init__(self, items: dict) -> None:
+        self.items = items
+
+
+def _pad(x, row: Layer):
+    if not row.padding:
+        return x
+    return keras.layers.ZeroPadding1D(row.padding, name=f"pad{row.name[4:]}")(x)
+
+
+def _convolution(row: Layer, filters: int, name: str) -> keras.layers.Conv1D:
+    return keras.layers.Conv1D(
+        filters,
+        row.kernel,
+        row.stride,
+        kernel_initializer=keras.initializers.RandomNormal(0.0, 0.01),
+        name=name,
+    )
+
+
+def _hidden(x, row: Layer):
+    number = row.name[4:]
+    if row.filters is None:
+        return keras.layers.MaxPooling1D(row.kernel, row.stride, name=row.name)(x)
+    x = _convolution(row, row.filters, row.name)(_pad(x, row))
+    gamma = keras.initializers.RandomNormal(1.0, 0.02)
+    x = BatchNormalization(gamma_initializer=gamma, name=f"bn{number}")(x)
+    return keras.layers.ReLU(name=f"relu{number}")(x)
+
+
+def tile_to(waveform: np.ndarray, samples: int) -> np.ndarray:
+    """The rule "tiled": a waveform (samples,) shorter than `samples` is repeated up to that length.
+
+    A longer one is returned as it is. Raises `ValueError` where there is nothing to repeat.
+    """
+    if not len(waveform):
+        raise ValueError("an empty waveform can't be tiled")
+    return waveform if len(waveform) >= samples else np.resize(waveform, samples)
