@@ -42,12 +42,30 @@ class ShardInfo:
 
 
 @dataclass(frozen=True)
+class RunInfo:
+    """One run of the pipeline that added to the data set.
+
+    Attributes:
+        ledger: name of its ledger, relative to `dataset_info.json`.
+        versions: of the programs that made its records.
+    """
+
+    ledger: str
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
 class DatasetInfo:
     """A data set: its teachers, its clips, its shards.
 
+    What this file names is there; a shard or a ledger that it doesn't name belongs to a run that
+    has not ended.
+
     Attributes:
+        channels: how several channels became one: "downmix", or "first" as the authors did.
+        frames: whether the records carry the label steps' pictures.
         splits: per split its shards, in order.
-        built_by: the versions and settings that made the records.
+        runs: the runs that made it, in order.
     """
 
     teachers: list[TeacherInfo]
@@ -57,7 +75,7 @@ class DatasetInfo:
     channels: str = "downmix"
     frames: bool = False
     splits: dict[str, list[ShardInfo]] = field(default_factory=dict)
-    built_by: dict[str, object] = field(default_factory=dict)
+    runs: list[RunInfo] = field(default_factory=list)
     sample_rate: int = SAMPLE_RATE
     schema_version: int = SCHEMA_VERSION
 
@@ -100,6 +118,7 @@ class DatasetInfo:
                 **{
                     **data,
                     "teachers": [TeacherInfo(**teacher) for teacher in data["teachers"]],
+                    "runs": [RunInfo(**run) for run in data["runs"]],
                     "splits": {
                         split: [ShardInfo(**shard) for shard in shards]
                         for split, shards in data["splits"].items()

@@ -8,6 +8,7 @@ The authors' `urls_public.txt` is such a list of plain lines.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import io
 import json
@@ -45,6 +46,15 @@ class VideoRow:
     def is_local(self) -> bool:
         """Whether `url` is a path of this machine."""
         return not _SCHEME.match(self.url)
+
+    def under(self, folder: Path) -> VideoRow:
+        """The row with its path, if it is a relative one, taken as relative to a folder.
+
+        The id stays: a list and its videos may move together.
+        """
+        if not self.is_local:
+            return self
+        return dataclasses.replace(self, url=str((folder / self.url).absolute()))
 
 
 @dataclass(frozen=True)
