@@ -1,0 +1,57 @@
+"""The two Beam graphs of a build, each from top to bottom.
+
+`read_videos` turns the videos that are to do into clip records, one file each, and notes what
+became of every video. `pack` puts the records into shards. Between them stands only what is in the
+output folder, so a run that was killed goes on from there, and what is a shard doesn't depend on
+how often or where the videos were read.
+"""
+
+from __future__ import annotations
+
+import apache_beam as beam
+from apache_beam.ml.inference.base import RunInference
+
+from pipeline import steps
+from pipeline.settings import Settings
+from pipeline.store import Store
+
+
+def read_videos(pipeline: beam.Pipeline, settings: Settings, store: Store) -> None:
+    """Videos in, clip records out: read, ask each teacher, write."""
+    clips = (
+        pipeline
+        | "ListVideos" >> beam.io.ReadFromText(store.work("todo.jsonl"))
+        | "SpreadVideos" >> beam.Reshuffle()
+        | "ReadVideos" >> beam.ParDo(steps.ReadVideo(settings, store))
+    )
+    for spec in settings.teachers:
+        clips = (
+            clips
+            | f"Ask_{spec.name}" >> RunInference(steps.TeacherHandler(spec))
+            | f"Note_{spec.name}" >> beam.Map(steps.note_answer, spec.name)
+        )
+    _ = clips | "WriteClips" >> beam.ParDo(steps.WriteClip(settings, store))
+
+
+def pack(
+    pipeline: beam.Pipeline, store: Store, plan: list[steps.Shard], failed: list[list[str]]
+) -> None:
+    """Clip records in, shards and the run's ledger out."""
+    done = (
+        pipeline
+        | "ListShards" >> beam.Create(plan)
+        | "SpreadShards" >> beam.Reshuffle()
+        | "WriteShards" >> beam.ParDo(steps.WriteShard(store))
+    )
+    lost = (
+        pipeline
+        | "ListFailures" >> beam.Create(failed)
+        | "SpreadFailures" >> beam.Reshuffle()
+        | "ReadFailures" >> beam.FlatMap(steps.read_marks, store)
+    )
+    _ = (
+        (done, lost)
+        | "AllRows" >> beam.Flatten()
+        | "OneLedger" >> beam.combiners.ToList()
+        | "WriteLedger" >> beam.Map(steps.write_ledger, store)
+    )

@@ -1,0 +1,104 @@
+"""What a person watches while videos are read: done, failed, clips, rate, time left."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from pipeline.store import Store
+
+
+@dataclass(frozen=True)
+class Count:
+    """How far a run is; the names are those of the Beam counters."""
+
+    videos_done: int
+    videos_failed: int
+    clips: int
+
+    @property
+    def videos(self) -> int:
+        return self.videos_done + self.videos_failed
+
+
+def count(store: Store) -> Count:
+    """What `work/` holds now."""
+    videos = store.videos().values()
+    return Count(
+        videos_done=sum(video.expected is not None and not video.cause for video in videos),
+        videos_failed=sum(bool(video.cause) for video in videos),
+        clips=sum(len(video.clips) for video in videos),
+    )
+
+
+class Watch:
+    """Shows progress while its `with` block runs: a bar on a terminal, else a line now and then.
+
+    Args:
+        total: videos of the run, those settled before it was resumed counted in.
+    """
+
+    def __init__(self, store: Store, total: int, every_seconds: float = 10.0) -> None:
+        self.store = store
+        self.total = total
+        self.console = Console(file=sys.stderr)
+        self.every_seconds = 1.0 if self.console.is_terminal else every_seconds
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        first = count(self.store)
+        started = time.monotonic()
+        bar = Progress(
+            TextColumn("videos"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[words]}"),
+            TimeElapsedColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        with bar:
+            task = bar.add_task("videos", total=self.total, words="")
+            stopped = False
+            while not stopped:
+                stopped = self._stop.wait(self.every_seconds)
+                looked = time.monotonic()
+                now = count(self.store)
+                words = describe(now, now.videos - first.videos, self.total, looked - started)
+                bar.update(task, completed=now.videos, words=words)
+                if bar.disable:
+                    self.console.print(
+                        f"videos {now.videos}/{self.total}, {words}",
+                        highlight=False,
+                        soft_wrap=True,
+                    )
+                # Looking costs at most a twentieth of the time, however many files there are.
+                self._stop.wait(20 * (time.monotonic() - looked) - self.every_seconds)
+
+
+def describe(now: Count, videos_here: int, total: int, seconds: float) -> str:
+    """The count in words; `videos_here` and `seconds` are this process's own, for the rate."""
+    rate = videos_here / seconds if seconds > 0 else 0.0
+    words = f"{now.videos_done} done, {now.videos_failed} failed, {now.clips} clips"
+    if rate:
+        left = max(0, total - now.videos) / rate
+        hours, minutes = divmod(round(left / 60), 60)
+        left_words = f"{hours} h {minutes:02d} min" if left >= 3600 else f"{left:.0f} s"
+        if 120 <= left < 3600:
+            left_words = f"{left / 60:.0f} min"
+        words += f", {rate:.2f} videos/s, {left_words} left"
+    return words
