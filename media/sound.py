@@ -1,0 +1,175 @@
+"""Sound on the container's clock: how ffmpeg gives it, and where each sample lies."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import ffmpeg
+import numpy as np
+
+from schemas.waveform import SAMPLE_RATE
+
+TOLERANCE = round(0.015 * SAMPLE_RATE)
+PATIENCE = round(0.25 * SAMPLE_RATE)
+"""Samples by which time stamps may differ from the count of samples, and for how many samples they
+must differ by more before they are believed. In real files stamps jitter by 20 ms while the sound
+goes on unbroken: no gap is to be cut or filled for that."""
+
+CHANNELS = {
+    "downmix": "anull",
+    "first": "pan=mono|c0=c0",
+}
+"""The channel rules. downmix: all channels, weighted so that full scale stays full scale (stereo:
+the mean of both); first: the first channel alone, as the authors' loader had it."""
+
+
+def check_channels(channels: str) -> None:
+    """Raise ValueError for an unknown channel rule."""
+    if channels not in CHANNELS:
+        raise ValueError(f"channels={channels!r}; known rules: {', '.join(CHANNELS)}")
+
+
+def sound_output(
+    source: ffmpeg.nodes.FilterableStream, address: str, channels: str, seconds: float | None = None
+) -> ffmpeg.nodes.OutputStream:
+    """The output of the first audio stream, from time 0 on: FLV with 16-bit mono samples.
+
+    FLV, because each of its small packets carries its time stamp: ffmpeg starts its filters anew
+    when a stream changes its form midway, and raw samples would not say where they belong.
+    """
+    filters = [
+        "atrim=start=0" if seconds is None else f"atrim=start=0:end={seconds:.6f}",
+        CHANNELS[channels],
+        # In floats, whatever the codec gives, and with coefficients that add up to 1: else stereo
+        # from AAC comes out 3 dB louder than the same stereo from 16-bit samples.
+        f"aresample={SAMPLE_RATE}:internal_sample_fmt=fltp:rematrix_maxval=1",
+        "aformat=sample_fmts=s16:channel_layouts=mono",
+    ]
+    return ffmpeg.output(
+        source["a:0"],
+        address,
+        af=",".join(filters),
+        acodec="pcm_s16le",
+        format="flv",
+        flvflags="no_duration_filesize",
+        map_metadata=-1,
+    )
+
+
+def read_packets(buffer: bytearray) -> Iterator[tuple[int, np.ndarray]]:
+    """Take the whole FLV tags off the front of the buffer: (milliseconds, int16 samples) each.
+
+    A file header (9 bytes "FLV", flags, size) and the 4 bytes of "previous tag's size" before each
+    tag come first; a tag is type (8: sound), size and time (24 bits each, upper 8 bits of the time
+    last), stream id (24 bits), then the data: 1 byte that names the codec, then the samples.
+    """
+    at = 0
+    while True:
+        if buffer.startswith(b"FLV", at):
+            at += 9
+        tag = at + 4
+        if len(buffer) < tag + 11:
+            break
+        size = int.from_bytes(buffer[tag + 1 : tag + 4], "big")
+        if len(buffer) < tag + 11 + size:
+            break
+        if buffer[tag] == 8 and size > 1:
+            milliseconds = int.from_bytes(buffer[tag + 4 : tag + 7], "big") | buffer[tag + 7] << 24
+            yield milliseconds, np.frombuffer(bytes(buffer[tag + 12 : tag + 11 + size]), "<i2")
+        at = tag + 11 + size
+    del buffer[:at]
+
+
+class Sound:
+    """The sound that has arrived and is still wanted, as runs of samples on the clock.
+
+    position: samples from time 0 to the end of what has its place
+    """
+
+    def __init__(self) -> None:
+        self.position = 0
+        self._buffer = bytearray()
+        self._waiting: deque[tuple[int, np.ndarray]] = deque()  # until those behind confirm it
+        self._waiting_samples = 0
+        self._runs: list[tuple[int, list[np.ndarray]]] = []  # first sample, what follows it
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes of ffmpeg's FLV; b"" at its end."""
+        self._buffer += data
+        for milliseconds, samples in read_packets(self._buffer):
+            self.add(milliseconds * SAMPLE_RATE / 1000, samples)
+        if not data:
+            self.finish()
+
+    def add(self, at: float, samples: np.ndarray) -> None:
+        """Take samples with their time stamp (in samples from time 0)."""
+        self._waiting.append((round(at), samples))
+        self._waiting_samples += len(samples)
+        while self._waiting_samples >= PATIENCE:
+            self._place()
+
+    def finish(self) -> None:
+        """Give what still waits its place: no more comes."""
+        while self._waiting:
+            self._place()
+
+    def _place(self) -> None:
+        """Give the first that waits its place; a gap stays a gap, of an overlap the first stays."""
+        shift = self._shift()
+        samples = self._waiting.popleft()[1]
+        self._waiting_samples -= len(samples)
+        if shift > 0 or not self._runs:
+            self.position += max(0, shift)
+            self._runs.append((self.position, []))
+        elif shift < 0:
+            samples = samples[-shift:]
+        self._runs[-1][1].append(samples)
+        self.position += len(samples)
+
+    def _shift(self) -> int:
+        """Samples by which all that waits lies off its count, if that is enough to matter."""
+        first = self._waiting[0][0] - self.position
+        if not self._runs or abs(first) <= TOLERANCE:
+            return 0 if self._runs else first
+        position, differences = self.position, []
+        for at, samples in self._waiting:
+            differences.append(at - position)
+            position += len(samples)
+        least, most = min(differences), max(differences)
+        if least > TOLERANCE:
+            return least
+        return most if most < -TOLERANCE else 0
+
+    def there(self, begin: int, end: int) -> list[tuple[int, int]]:
+        """The parts of begin..end where sound has arrived, as (first sample, end)."""
+        spans = []
+        for first, parts in self._runs:
+            low, high = max(first, begin), min(first + sum(map(len, parts)), end)
+            if low < high:
+                spans.append((low, high))
+        return spans
+
+    def window(self, begin: int, end: int) -> np.ndarray:
+        """The samples begin..end, int16, with silence where no sound has arrived."""
+        window = np.zeros(end - begin, np.int16)
+        for first, parts in self._runs:
+            for part in parts:
+                low, high = max(first, begin), min(first + len(part), end)
+                if low < high:
+                    window[low - begin : high - begin] = part[low - first : high - first]
+                first += len(part)
+        return window
+
+    def forget(self, before: int) -> None:
+        """Let go of the samples before this one."""
+        runs = []
+        for first, parts in self._runs:
+            gone = 0
+            while gone < len(parts) - 1 and first + len(parts[gone]) <= before:
+                first += len(parts[gone])
+                gone += 1
+            runs.append((first, parts[gone:]))
+        # The last run stays: what comes next continues it.
+        ended = [first + sum(map(len, parts)) <= before for first, parts in runs[:-1]]
+        self._runs = [run for run, over in zip(runs, [*ended, False], strict=False) if not over]
