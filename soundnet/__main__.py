@@ -1,0 +1,7 @@
+"""`python -m soundnet` is the `soundnet` command."""
+
+import sys
+
+from soundnet.cli import main
+
+sys.exit(main())

@@ -1,0 +1,263 @@
+"""A trained network in use: sound in, categories and embeddings over time out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import media
+from schemas.waveform import SAMPLE_RATE
+from soundnet import chunks, weights
+
+if TYPE_CHECKING:
+    from trainer.network import SoundNet
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What the network says of one sound, step by step.
+
+    Attributes:
+        times: float64 (steps,), seconds from the start of the sound to the centre of what the step
+            hears; exact (whole and half samples), so that they don't drift. The first or last may
+            lie outside the sound: the network pads its ends.
+        hop_seconds: from one step to the next.
+        hears_seconds: how much sound a step hears.
+        duration: seconds of the sound.
+        tiled: the sound was shorter than one step needs; it was repeated up to that length, and its
+            one step is placed at its middle.
+    """
+
+    times: np.ndarray
+    hop_seconds: float
+    hears_seconds: float
+    duration: float
+    tiled: bool
+
+
+@dataclass(frozen=True)
+class Prediction(Timeline):
+    """What one head says.
+
+    Attributes:
+        classes: names in the order of the probabilities.
+        probabilities: float32 (steps, classes); each row sums to 1.
+    """
+
+    classes: tuple[str, ...]
+    probabilities: np.ndarray
+
+    def top(self, k: int = 5) -> list[list[tuple[str, float]]]:
+        """Per step the `k` likeliest classes as (name, probability), likeliest first."""
+        order = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :k]
+        return [
+            [(self.classes[i], float(row[i])) for i in best]
+            for row, best in zip(self.probabilities, order, strict=True)
+        ]
+
+    def mean(self) -> np.ndarray:
+        """Probabilities over the whole sound, float32 (classes,): the mean over time."""
+        return self.probabilities.mean(axis=0)
+
+
+@dataclass(frozen=True)
+class Embedding(Timeline):
+    """What one layer computes.
+
+    Attributes:
+        layer: its name.
+        values: float32 (steps, channels), after ReLU (a head's logits may be negative).
+    """
+
+    layer: str
+    values: np.ndarray
+
+    def mean(self) -> np.ndarray:
+        """One vector for the whole sound, float32 (channels,): the mean over time."""
+        return self.values.mean(axis=0)
+
+
+class TrainedSoundNet:
+    """A trained SoundNet, ready to hear; `soundnet.load_model` makes one.
+
+    Takes any sound that ffmpeg reads, of any rate and from a single sample to many hours (read
+    and computed in pieces). An answer depends on the sound alone, not on what was asked before, and
+    nothing is random.
+
+    Attributes:
+        network: the `trainer.network.SoundNet`.
+        name: what it was loaded by.
+        sha256: of its weights (`soundnet.weights.weights_sha256`).
+
+    Example:
+
+    ```python
+    import soundnet
+    model = soundnet.load_model()
+    for time, objects in zip((p := model.predict("street.mp4")["imagenet"]).times, p.top(3)):
+        print(f"{time:.1f} s", objects)
+    vector = model.embed("street.mp4").mean()  # float32 (256,)
+    ```
+    """
+
+    def __init__(self, network: SoundNet, name: str = "") -> None:
+        self.network = network
+        self.name = name
+        self.sha256 = weights.weights_sha256(network)
+        self._features: dict[tuple[str, ...], object] = {}
+
+    @property
+    def heads(self) -> dict[str, tuple[str, ...]]:
+        """By the name of a head (`imagenet`, `places`) its class names."""
+        return self.network.heads
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names that `embed` takes: layers from the waveform up, then heads (logits)."""
+        return (*self.network.architecture.names, *self.heads)
+
+    def predict(
+        self,
+        source: str | os.PathLike | np.ndarray,
+        sample_rate: int | None = None,
+        *,
+        channels: str = "downmix",
+    ) -> dict[str, Prediction]:
+        """Name what a sound comes from and where: class probabilities over time.
+
+        Args:
+            source: a file, or an array (samples,) or (samples, channels) with its `sample_rate`;
+                see `media.load_waveform`.
+            channels: "downmix", or "first" as the authors did.
+
+        Returns:
+            By the name of a head its `Prediction`; a step of SoundNet-8 every 2.97 s.
+
+        Raises:
+            media.MediaError: the file has no sound or can't be read; ffmpeg's words are in it.
+        """
+        heads = self.heads
+        logits, samples = self._hear(source, sample_rate, channels, tuple(heads))
+        predictions = {}
+        for name, values in logits.items():
+            values = np.exp(values - values.max(axis=1, keepdims=True))
+            predictions[name] = Prediction(
+                **self._timeline(name, len(values), samples),
+                classes=heads[name],
+                probabilities=values / values.sum(axis=1, keepdims=True),
+            )
+        return predictions
+
+    def embed(
+        self,
+        source: str | os.PathLike | np.ndarray,
+        sample_rate: int | None = None,
+        *,
+        layer: str = "pool5",
+        channels: str = "downmix",
+    ) -> Embedding:
+        """Represent a sound by what a layer computes, over time.
+
+        Args:
+            source, sample_rate, channels: as in `predict`.
+            layer: one of `layers`. The paper's choice for recognising sounds is pool5 of the
+                8-layer network: 256 channels, a step every 0.37 s. The lowest layers are large
+                (conv1: 0.7 MB a second).
+
+        Raises:
+            media.MediaError: the file has no sound or can't be read; ffmpeg's words are in it.
+            ValueError: no such layer.
+        """
+        values, samples = self._hear(source, sample_rate, channels, (layer,))
+        return Embedding(
+            **self._timeline(layer, len(values[layer]), samples), layer=layer, values=values[layer]
+        )
+
+    def activations(
+        self, blocks: Iterable[np.ndarray], layers: Iterable[str]
+    ) -> dict[str, np.ndarray]:
+        """What several layers say of a waveform, in one pass: by layer float32 (steps, channels).
+
+        Args:
+            blocks: the waveform's pieces, in order: float32 (samples,) each, -256..256, 22,050 Hz.
+
+        Raises:
+            ValueError: no such layer, or the waveform is too short for one of them.
+        """
+        layers = tuple(layers)
+        if layers not in self._features:
+            self._features[layers] = self.network.features(layers)
+        return chunks.activations(
+            self._features[layers],
+            self.network.architecture,
+            {layer: self._row(layer) for layer in layers},
+            blocks,
+        )
+
+    def _row(self, layer: str) -> str:
+        """The layer of the architecture's table that a name of `layers` belongs to."""
+        return self.network.architecture.names[-1] if layer in self.heads else layer
+
+    def _shortest(self, layer: str) -> int:
+        return self.network.architecture.min_samples(self._row(layer))
+
+    def _hear(self, source, sample_rate, channels, layers) -> tuple[dict[str, np.ndarray], int]:
+        """The layers' outputs for a file or array, and the samples of its waveform, untiled."""
+        from trainer.network import tile_to
+
+        for layer in layers:
+            if layer not in self.layers:
+                raise ValueError(f"no layer {layer!r}; choose one of {', '.join(self.layers)}")
+        shortest = max(map(self._shortest, layers))
+        if isinstance(source, np.ndarray) or sample_rate is not None:
+            stream = iter([media.load_waveform(source, sample_rate, channels=channels)])
+        else:
+            stream = media.stream_waveform(source, channels=channels)
+        samples = 0
+
+        def blocks():
+            nonlocal samples
+            head = np.zeros(0, np.float32)
+            for block in stream:
+                samples += len(block)
+                if head is None:
+                    yield block
+                    continue
+                head = np.concatenate([head, block])
+                if len(head) >= shortest:
+                    yield head
+                    head = None
+            if head is not None:
+                yield tile_to(head, shortest)
+
+        return self.activations(blocks(), layers), samples
+
+    def _timeline(self, layer: str, steps: int, samples: int) -> dict:
+        row, architecture = self._row(layer), self.network.architecture
+        tiled = samples < self._shortest(layer)
+        centres = architecture.output_centres(row, steps)
+        return {
+            "times": np.array([samples / 2]) / SAMPLE_RATE if tiled else centres / SAMPLE_RATE,
+            "hop_seconds": architecture.hop(row) / SAMPLE_RATE,
+            "hears_seconds": architecture.receptive_field(row) / SAMPLE_RATE,
+            "duration": samples / SAMPLE_RATE,
+            "tiled": tiled,
+        }
+
+
+def load_model(name_or_path: str | os.PathLike = weights.PUBLISHED) -> TrainedSoundNet:
+    """A trained network by name, file or address.
+
+    Args:
+        name_or_path: "published" (get it once with `soundnet weights fetch`); the path of a
+            `.keras` file that training wrote; or the address of one with its hash, see
+            `soundnet.weights.resolve`.
+
+    Raises:
+        soundnet.weights.WeightsError: no such weights; the message says how to get them.
+    """
+    return TrainedSoundNet(weights.load_network(name_or_path), os.fspath(name_or_path))
