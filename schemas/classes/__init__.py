@@ -1,8 +1,10 @@
 """The class names of the usual teachers, in the order of their outputs.
 
-`imagenet1000`  synset and name, in the order of the synsets (Caffe's, Keras's and the authors')
+`imagenet1000`  synset and first lemma, in the order of the synsets (Caffe's, Keras's and the
+                authors'); from timm's `imagenet_synsets.txt` and `imagenet_synset_to_lemma.txt`
 `places365`     Places365-Standard, as CSAILVision/places365 orders them
-`places401`     Places2 as the authors' teacher knew it (`categories_places2.txt`)
+`places401`     Places2 as the authors' teacher knew it (cvondrick/soundnet,
+                `categories/categories_places2.txt`)
 """
 
 from __future__ import annotations
