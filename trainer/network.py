@@ -38,6 +38,8 @@ class Layer:
 
     def steps(self, steps_in: int) -> int:
         """Steps out for steps in; Torch's pooling floors too."""
+        if not steps_in:
+            return 0
         return max(0, (steps_in + 2 * self.padding - self.kernel) // self.stride + 1)
 
     def steps_in(self, steps: int) -> int:
@@ -174,10 +176,11 @@ class SoundNet(keras.Model):
         if not heads:
             raise ValueError("a network without heads can't learn; name at least one teacher")
         for name, names in heads.items():
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name in architecture.names:
+            legal = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name)
+            if not legal or name in architecture.names:
                 raise ValueError(
-                    f"{name!r} can't name a head: letters, digits, '.', '_' and '-' are wanted, and "
-                    "not a layer's name"
+                    f"{name!r} can't name a head: letters, digits, '.', '_' and '-' are wanted, "
+                    "and not a layer's name"
                 )
             if not names:
                 raise ValueError(f"the head {name!r} has no classes")

@@ -1,0 +1,89 @@
+"""The command's options and its errors."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+from trainer import task
+from trainer.config import Config, option
+
+
+def test_the_defaults_are_the_published_recipe():
+    config = Config(data="data", model_dir="model")
+    assert (config.depth, config.batch_size, config.steps) == (8, 64, 100_000)
+    assert (config.loss, config.loss_scale) == ("kl", 250.0)
+    assert (config.learning_rate, config.beta_1, config.beta_2, config.epsilon) == (
+        1e-3,
+        0.9,
+        0.999,
+        1e-8,
+    )
+    assert (config.shift, config.gain_db, config.teachers) == (False, 0.0, ())
+
+
+def test_every_setting_is_an_option_with_help():
+    text = task.build_parser().format_help()
+    for field in dataclasses.fields(Config):
+        assert option(field.name) in text
+        assert field.metadata["help"]
+
+
+def test_options_become_settings(capsys):
+    arguments = ["--data", "d", "--model-dir", "m", "--teachers", "places", "imagenet", "--shift"]
+    assert task.main([*arguments, "--gain-db", "6", "--depth", "5", "--show-config"]) == 0
+    shown = Config.from_json(capsys.readouterr().out)
+    assert shown == Config(
+        data="d",
+        model_dir="m",
+        teachers=("places", "imagenet"),
+        shift=True,
+        gain_db=6.0,
+        depth=5,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--batch-size", "0"], "--batch-size is 0; more than 0 is wanted"),
+        (["--gain-db", "-1"], "--gain-db is -1.0; it can't be negative"),
+        (["--beta-1", "1"], "--beta-1 is 1.0; 0 to below 1 is wanted"),
+        (["--learning-rate", "nan"], "--learning-rate is nan; more than 0"),
+        (["--depth", "7"], "invalid choice: 7"),
+    ],
+)
+def test_settings_that_make_no_sense(arguments, message, capsys):
+    with pytest.raises(SystemExit) as exit:
+        task.main(["--data", "d", "--model-dir", "m", *arguments])
+    assert exit.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_settings_come_back_from_their_file():
+    config = Config(data="d", model_dir="m", teachers=("places",), shift=True)
+    assert Config.from_json(config.to_json()) == config
+    for text in ("{}", "nonsense", json.dumps({"teachers": [], "colour": "red"})):
+        with pytest.raises(ValueError, match=r"settings|Expecting"):
+            Config.from_json(text)
+
+
+def test_only_what_keeps_a_run_the_same_run_must_stay():
+    config = Config(data="d", model_dir="m")
+    assert config.differs_from(dataclasses.replace(config, steps=7, keep=1, data="moved")) == []
+    other = dataclasses.replace(config, batch_size=1, shift=True)
+    assert config.differs_from(other) == ["--batch-size", "--shift"]
+
+
+def test_errors_are_sentences(tmp_path, capsys):
+    assert task.main(["--data", str(tmp_path), "--model-dir", str(tmp_path / "model")]) == 1
+    assert capsys.readouterr().err.startswith("error: no dataset_info.json in ")
+    assert not (tmp_path / "model").exists()
+
+
+def test_help_does_not_wait_for_tensorflow():
+    script = "import sys; from trainer import task; task.build_parser().format_help(); "
+    script += "sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0

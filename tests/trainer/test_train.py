@@ -1,0 +1,381 @@
+"""Training runs, whole, on small data sets."""
+
+import csv
+import dataclasses
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+
+from schemas import classes
+from schemas.clip import ClipRecord
+from trainer import data, losses
+from trainer.config import Config
+from trainer.network import SoundNet
+from trainer.train import TrainingError, train
+
+
+def config(folder, model_dir, **changes) -> Config:
+    defaults = {
+        "depth": 5,
+        "batch_size": 2,
+        "steps": 2,
+        "log_every": 1,
+        "shift": True,
+        "gain_db": 6.0,
+    }
+    return Config(data=str(folder), model_dir=str(model_dir), **(defaults | changes))
+
+
+def rows(model_dir, split: str) -> list[dict]:
+    lines = map(json.loads, (model_dir / "metrics.jsonl").read_text().splitlines())
+    return [row for row in lines if row["split"] == split]
+
+
+def weights_of(path) -> list[np.ndarray]:
+    return keras.saving.load_model(path).get_weights()
+
+
+@pytest.fixture(scope="module")
+def six_steps(short_data_set, tmp_path_factory):
+    """A run of 6 steps without a stop."""
+    folder = tmp_path_factory.mktemp("six_steps")
+    settings = config(short_data_set, folder, steps=6, validate_every=3, checkpoint_every=2, keep=2)
+    return folder, settings, train(settings)
+
+
+def test_what_a_run_leaves(six_steps):
+    folder, settings, result = six_steps
+    assert Config.from_json((folder / "config.json").read_text()) == settings
+    assert json.loads((folder / "summary.json").read_text()) == dataclasses.asdict(result)
+    assert result.first_step == 0
+    assert [row["step"] for row in rows(folder, "train")] == [1, 2, 3, 4, 5, 6]
+    assert [row["step"] for row in rows(folder, "validation")] == [3, 6]
+    checkpoints = sorted(path.name for path in (folder / "checkpoints").glob("*.index"))
+    assert checkpoints == ["ckpt-4.index", "ckpt-6.index"]
+
+
+def test_the_curves_are_in_tensorboard(six_steps):
+    folder, _, _ = six_steps
+    found = {}
+    for split in ("train", "validation"):
+        (events,) = (folder / "tensorboard" / split).iterdir()
+        records = tf.data.TFRecordDataset(str(events))
+        parsed = [tf.compat.v1.Event.FromString(record.numpy()) for record in records]
+        found[split] = {
+            (event.step, value.tag): float(tf.make_ndarray(value.tensor))
+            for event in parsed
+            for value in event.summary.value
+        }
+    tags = {tag for _, tag in found["train"]}
+    per_teacher = {
+        f"{key}/{name}" for key in ("loss", "top1", "top5") for name in ("imagenet", "places")
+    }
+    assert tags == {"loss", "clips_per_second", "waiting_share"} | per_teacher
+    assert per_teacher <= {tag for _, tag in found["validation"]}
+    row = rows(folder, "train")[4]
+    assert found["train"][5, "loss/places"] == pytest.approx(row["loss/places"], rel=1e-6)
+
+
+def test_the_loss_written_is_the_published_one(six_steps):
+    """The first row is a fresh network's loss, computed here from its outputs with NumPy."""
+    folder, settings, _ = six_steps
+    row = rows(folder, "train")[0]
+    keras.utils.set_random_seed(settings.seed + 1)
+    info = data.usable_info(settings)
+    network = SoundNet(5, {t.name: t.classes for t in info.teachers})
+    batch = next(iter(data.train_batches(settings, info)))
+    terms = []
+    for name, logits in network(batch["waveform"], training=True).items():
+        p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+        t = batch["probs"][name].numpy()
+        terms.append((t * np.log(t / p)).mean())
+        assert row[f"loss/{name}"] == pytest.approx(250 * terms[-1], rel=1e-4)
+    assert row["loss"] == pytest.approx(250 * np.mean(terms), rel=1e-4)
+
+
+def test_validation_counts_every_clip_once(six_steps):
+    """The last row, computed anew from `model.keras` with NumPy, clip by clip."""
+    folder, settings, result = six_steps
+    network = keras.saving.load_model(result.model)
+    settings = dataclasses.replace(settings, batch_size=1)
+    info = data.usable_info(settings)
+    seen = list(itertools.islice(data.train_batches(settings, info), 12))  # 6 steps of 2 clips
+    row = rows(folder, "validation")[-1]
+    for name in ("imagenet", "places"):
+        values = {"kl": [], "kl_constant": [], "top1": [], "top5": []}
+        mean = np.mean([batch["probs"][name] for batch in seen], (0, 1, 2))
+        for batch in data.validation_batches(settings, info):
+            t, logits = batch["probs"][name].numpy()[0], network(batch["waveform"])[name].numpy()[0]
+            p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+            values["kl"].append((t * np.log(t / p)).sum(-1))
+            values["kl_constant"].append((t * np.log(t / (mean / mean.sum()))).sum(-1))
+            ranks = np.argsort(-logits, -1)
+            for k in (1, 5):
+                values[f"top{k}"].append((ranks[:, :k] == t.argmax(-1)[:, None]).any(-1))
+        assert len(values["kl"]) == 3
+        for key, expected in values.items():
+            assert row[f"{key}/{name}"] == pytest.approx(np.mean(expected), rel=1e-3), key
+
+
+def test_three_steps_and_three_more_are_six_bit_for_bit(six_steps, tmp_path):
+    folder, settings, _ = six_steps
+    stopped = dataclasses.replace(settings, model_dir=str(tmp_path), steps=3)
+    train(stopped)
+    result = train(dataclasses.replace(stopped, steps=6))
+    assert result.first_step == 3
+    for found, expected in zip(
+        weights_of(tmp_path / "model.keras"), weights_of(folder / "model.keras"), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+    for found, expected in zip(rows(tmp_path, "train"), rows(folder, "train"), strict=True):
+        assert found["step"] == expected["step"]
+        assert found["loss"] == expected["loss"]
+    expected = {(row["step"], row["loss"]) for row in rows(folder, "validation")}
+    assert {(row["step"], row["loss"]) for row in rows(tmp_path, "validation")} == expected
+
+
+def test_a_finished_run_is_not_trained_again(six_steps):
+    folder, settings, _ = six_steps
+    before = weights_of(folder / "model.keras")
+    result = train(settings)
+    assert (result.first_step, result.train) == (6, {})
+    for found, expected in zip(weights_of(folder / "model.keras"), before, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(TrainingError, match="already holds step 6"):
+        train(dataclasses.replace(settings, steps=4))
+
+
+def test_the_best_network_is_kept(six_steps):
+    folder, _, result = six_steps
+    validations = rows(folder, "validation")
+    last_is_best = validations[1]["loss"] < validations[0]["loss"]
+    same = all(
+        np.array_equal(best, last)
+        for best, last in zip(weights_of(result.best_model), weights_of(result.model), strict=True)
+    )
+    assert same == last_is_best
+
+
+def test_the_saved_model_gives_the_networks_probabilities(six_steps):
+    folder, _, result = six_steps
+    network = keras.saving.load_model(result.model)
+    served = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
+    waveform = np.random.default_rng(0).normal(0, 20, (2, 220_500)).astype("float32")
+    probabilities = served(waveform=tf.constant(waveform))
+    assert set(probabilities) == {"imagenet", "places"}
+    for name, logits in network(waveform).items():
+        np.testing.assert_allclose(probabilities[name], tf.nn.softmax(logits), atol=1e-5)
+    second = waveform[:1, :22_050]
+    tiled = network(np.resize(second[0], 56_798)[None])["places"]
+    found = served(waveform=tf.constant(second))["places"]
+    np.testing.assert_allclose(found, tf.nn.softmax(tiled), atol=1e-5)
+    names = json.loads((folder / "saved_model/assets.extra/heads.json").read_text())
+    assert names["places"] == list(network.heads["places"])
+
+
+def test_a_fixed_batch_is_learnt(short_data_set):
+    settings = config(short_data_set, "unused", shift=False, gain_db=0.0)
+    info = data.usable_info(settings)
+    batch = next(iter(data.train_batches(settings, info)))
+    keras.utils.set_random_seed(0)
+    network = SoundNet(5, {t.name: t.classes for t in info.teachers})
+    optimizer = keras.optimizers.Adam(1e-3)
+    optimizer.build(network.trainable_variables)
+
+    @tf.function
+    def step() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            logits = network(batch["waveform"], training=True)
+            loss, _ = losses.distillation_loss(batch["probs"], logits)
+        gradients = tape.gradient(loss, network.trainable_variables)
+        optimizer.apply(gradients, network.trainable_variables)
+        return loss
+
+    values = [float(step()) for _ in range(8)]
+    assert min(values[-2:]) < 0.5 * values[0]
+
+
+def test_without_validation_clips(tmp_path, data_set_writer, clip_maker):
+    folder = data_set_writer(
+        tmp_path / "data", {"train": [[clip_maker(0, steps=2)]]}, clip_seconds=10.0
+    )
+    result = train(config(folder, tmp_path / "model", steps=1))
+    assert result.best_model is None
+    assert result.validation == {}
+
+
+def test_a_loss_that_is_no_number_stops_the_run_at_its_step(short_data_set, tmp_path):
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) at step [123].*learning-rate"):
+        train(config(short_data_set, tmp_path, steps=4, learning_rate=1e30))
+    assert not (tmp_path / "model.keras").exists()
+
+
+def test_another_runs_folder_is_left_alone(six_steps):
+    folder, settings, _ = six_steps
+    before = (folder / "config.json").read_text()
+    with pytest.raises(TrainingError, match=r"other settings \(--batch-size, --seed; see"):
+        train(dataclasses.replace(settings, batch_size=1, seed=3))
+    assert (folder / "config.json").read_text() == before
+
+
+def test_damaged_records_stop_the_run_by_name(tmp_path, data_set_writer, clip_maker):
+    folder = data_set_writer(
+        tmp_path / "data",
+        {"train": [[clip_maker(0, steps=2), clip_maker(1, steps=2)], [clip_maker(2, steps=2)]]},
+        clip_seconds=10.0,
+    )
+    path = folder / "train-00000.tfrecord"
+    content = bytearray(path.read_bytes())
+    content[-1000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(TrainingError, match=r"1 damaged.*train-00000.tfrecord: record 1 is dam"):
+        train(config(folder, tmp_path / "model", steps=3))
+
+
+MIRRORED_SCRIPT = """
+import sys, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from trainer.config import Config
+from trainer.train import TrainingError, train
+folder, model_dir = sys.argv[1:]
+def config(name, batch_size):
+    # With so large an epsilon Adam follows the gradient's size; else it makes noise as large.
+    return Config(data=folder, model_dir=f"{model_dir}/{name}", depth=5, batch_size=batch_size,
+                  steps=3, log_every=1, epsilon=100.0, learning_rate=0.02)
+for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
+    train(config(len(devices), 4), tf.distribute.MirroredStrategy(devices))
+try:
+    train(config("odd", 3), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+except TrainingError as error:
+    assert "--batch-size 3 doesn't divide over 2 GPUs; 4 does" in str(error)
+else:
+    sys.exit("an odd batch was accepted")
+"""
+
+
+@pytest.mark.slow
+def test_two_devices_train_as_one_does(tmp_path, data_set_writer, clip_maker):
+    """Each replica normalizes its own part of the batch, so the parts are made alike: then the
+    losses, gradients and updates must be those of one device with the whole batch. The running
+    variance isn't quite: unbiased over half as many values."""
+    clip, other = clip_maker(0, steps=2), clip_maker(1, steps=2)
+    folder = data_set_writer(
+        tmp_path / "data", {"train": [[clip]], "validation": [[other] * 3]}, clip_seconds=10.0
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", MIRRORED_SCRIPT, str(folder), str(tmp_path)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = (rows(tmp_path / name, "train") for name in ("1", "2"))
+    assert len(one) == 3
+    assert one[2]["loss"] < 0.95 * one[0]["loss"]
+    for alone, together in zip(one, two, strict=True):
+        assert together["loss"] == pytest.approx(alone["loss"], rel=1e-3)
+    one, two = (rows(tmp_path / name, "validation")[-1] for name in ("1", "2"))
+    assert two["kl/places"] == pytest.approx(one["kl/places"], rel=0.02)
+    assert two["kl_constant/places"] == pytest.approx(one["kl_constant/places"], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_killed_run_of_eight_layers_goes_on_as_if_nothing_had_happened(data_set, tmp_path):
+    folder, model_dir = tmp_path / "straight", tmp_path / "killed"
+    settings = config(data_set, folder, depth=8, steps=6, validate_every=3, checkpoint_every=2)
+    train(settings)
+    command = [sys.executable, "-m", "trainer.task"]
+    command += ["--data", str(data_set), "--model-dir", str(model_dir), "--batch-size", "2"]
+    command += ["--steps", "6", "--log-every", "1", "--shift", "--gain-db", "6"]
+    command += ["--validate-every", "3", "--checkpoint-every", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    metrics = model_dir / "metrics.jsonl"
+    deadline = time.monotonic() + 300
+    while '"step": 5' not in (metrics.read_text() if metrics.exists() else ""):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "goes on at step 4" in done.stdout
+    for found, expected in zip(
+        weights_of(model_dir / "model.keras"), weights_of(folder / "model.keras"), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+    assert [row["step"] for row in rows(model_dir, "train")] == [1, 2, 3, 4, 5, 6]
+
+
+def real_clips(data_dir, count: int) -> list[ClipRecord]:
+    """ESC-10 sounds, 20 s of one category each, the category as the teachers' certain word."""
+    folder = data_dir / "esc10"
+    with (folder / "meta" / "esc50.csv").open() as file:
+        by_category: dict[str, list[str]] = {}
+        for row in csv.DictReader(file):
+            by_category.setdefault(row["category"], []).append(row["filename"])
+    sizes = {
+        "imagenet": len(classes.load("imagenet1000")),
+        "places": len(classes.load("places401")),
+    }
+    clips = []
+    for number in range(count):
+        category, files = sorted(by_category.items())[number % len(by_category)]
+        pieces = []
+        for file in files[:4]:
+            sound, rate = soundfile.read(folder / "audio" / file, dtype="float32")
+            assert rate == 44_100
+            pieces.append(sound.reshape(-1, 2).mean(-1))
+        # Some of the files are a few samples short of 5 s.
+        pcm = (np.resize(np.concatenate(pieces), 20 * 22_050) * 32_767).astype(np.int16)
+        probs = {
+            name: np.tile(np.eye(size)[number * 31 % size], (4, 1)).astype("f2")
+            for name, size in sizes.items()
+        }
+        clips.append(
+            ClipRecord(category, number, "", 0.0, pcm, "pcm", [2.5, 7.5, 12.5, 17.5], probs)
+        )
+    return clips
+
+
+def test_a_fresh_network_with_certain_teachers_and_real_sound(data_dir):
+    """About 2.8 with 1000 + 401 classes (uniform predictions: 2.73); the authors' log says 3.35."""
+    clips = real_clips(data_dir, 4)
+    keras.utils.set_random_seed(0)
+    heads = {"imagenet": classes.load("imagenet1000"), "places": classes.load("places401")}
+    network = SoundNet(8, heads)
+    waveform = np.stack([clip.pcm / np.float32(128) for clip in clips])
+    targets = {name: np.stack([clip.probs[name] for clip in clips]) for name in heads}
+    loss, _ = losses.distillation_loss(targets, network(waveform, training=True))
+    assert 2.65 < float(loss) < 3.35
+
+
+def test_the_command_as_people_run_it(short_data_set, tmp_path):
+    """Five layers, one teacher, the l2 loss; its output isn't a terminal."""
+    command = [sys.executable, "-m", "trainer.task", "--data", str(short_data_set), "--depth", "5"]
+    command += ["--model-dir", str(tmp_path / "model"), "--batch-size", "2", "--steps", "2"]
+    command += ["--teachers", "places", "--loss", "l2"]
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # none of TensorFlow's chatter
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("SoundNet-5, ")
+    assert "7 clips to train, 3 to validate" in lines[0]
+    assert any("step 1 of 2: loss" in line for line in lines)
+    assert any("best constant" in line for line in lines)
+    assert lines[-1].startswith("2 steps done; the network is ")
+    result = json.loads((tmp_path / "model" / "summary.json").read_text())
+    assert list(keras.saving.load_model(result["model"]).heads) == ["places"]
+    assert 0 < result["train"]["loss"] < 250 * 2 / 7
+    assert result["validation"]["kl/places"] > 0

@@ -1,0 +1,114 @@
+"""What is seen of a training run: on the terminal, in TensorBoard, in `metrics.jsonl`."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import time
+from types import TracebackType
+
+import tensorflow as tf
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+METRICS_FILE = "metrics.jsonl"
+
+SECONDS_PER_LINE = 30.0
+"""Where the output isn't a terminal, a line of the training is printed so often."""
+
+
+class RunLog:
+    """Writes a run's metrics everywhere; a context manager.
+
+    Args:
+        step: where the run goes on; what an earlier run wrote of later steps is dropped.
+    """
+
+    def __init__(self, model_dir: str, step: int, steps: int) -> None:
+        self._path = posixpath.join(model_dir, METRICS_FILE)
+        self._writers = {
+            split: tf.summary.create_file_writer(posixpath.join(model_dir, "tensorboard", split))
+            for split in ("train", "validation")
+        }
+        rows = []
+        if tf.io.gfile.exists(self._path):
+            with tf.io.gfile.GFile(self._path) as file:
+                rows = [row for row in map(json.loads, file) if row["step"] <= step]
+        with tf.io.gfile.GFile(self._path, "w") as file:
+            file.write("".join(json.dumps(row) + "\n" for row in rows))
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._bar = Progress(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=steps, completed=step)
+        self._steps = steps
+        self._last_line = float("-inf")
+
+    def __enter__(self) -> RunLog:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+        for writer in self._writers.values():
+            writer.close()
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self._console.print(text, markup=False)
+
+    def advance(self, step: int) -> None:
+        """A step is done."""
+        self._bar.update(self._task, completed=step)
+
+    def train(self, step: int, metrics: dict[str, float]) -> None:
+        """Metrics of the training since the last call; printed now and then."""
+        self._write("train", step, metrics)
+        text = (
+            f"loss {metrics['loss']:.4f}, {metrics['clips_per_second']:.1f} clips/s, "
+            f"{metrics['waiting_share']:.0%} of the time waiting for data"
+        )
+        self._bar.update(self._task, description=text)
+        now = time.monotonic()
+        if self._bar.disable and now - self._last_line > SECONDS_PER_LINE:
+            self._last_line = now
+            self.say(f"step {step:,} of {self._steps:,}: {text}")
+
+    def validation(self, step: int, metrics: dict[str, float], teachers: list[str]) -> None:
+        """Metrics of a validation; always printed."""
+        self._write("validation", step, metrics)
+        by_teacher = "; ".join(
+            f"{name}: KL {metrics[f'kl/{name}']:.3f} nats (best constant "
+            f"{metrics[f'kl_constant/{name}']:.3f}), top-1 {metrics[f'top1/{name}']:.1%}, "
+            f"top-5 {metrics[f'top5/{name}']:.1%}"
+            for name in teachers
+        )
+        self.say(f"step {step:,}: validation loss {metrics['loss']:.4f}; {by_teacher}")
+
+    def _write(self, split: str, step: int, metrics: dict[str, float]) -> None:
+        with tf.io.gfile.GFile(self._path, "a") as file:
+            file.write(json.dumps({"step": step, "split": split, **metrics}) + "\n")
+        with self._writers[split].as_default():
+            for name, value in metrics.items():
+                tf.summary.scalar(name, value, step=step)
+        self._writers[split].flush()

@@ -1,0 +1,353 @@
+"""The training, from top to bottom: `train(config)`.
+
+The loop is our own, not Keras's `fit`: it goes on exactly where it was stopped, it measures the
+wait for data, and it runs under distribution strategies that `fit` doesn't know.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import posixpath
+import time
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+
+import keras
+import tensorflow as tf
+
+from schemas.dataset_info import DatasetInfo
+from trainer import data, export, losses
+from trainer.config import Config
+from trainer.network import SoundNet
+from trainer.progress import RunLog
+
+CONFIG_FILE, SUMMARY_FILE = "config.json", "summary.json"
+MODEL_FILE, BEST_FILE, SAVED_MODEL = "model.keras", "best.keras", "saved_model"
+
+
+class TrainingError(RuntimeError):
+    """The training can't go on; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to; `summary.json` holds the same.
+
+    Attributes:
+        model: the `.keras` file of the last step.
+        best_model: that of the lowest validation loss; None without validation clips.
+        first_step: where this call began: 0, or the checkpoint's step.
+        train: the last training metrics, as in `metrics.jsonl`; empty if no step was left to do.
+        validation: the last validation's; empty without validation clips.
+    """
+
+    model: str
+    best_model: str | None
+    first_step: int
+    steps: int
+    seconds: float
+    train: dict[str, float]
+    validation: dict[str, float]
+
+
+def local_strategy() -> tf.distribute.Strategy:
+    """MirroredStrategy over all GPUs of this machine; TensorFlow's default for one or none."""
+    gpus = tf.config.list_logical_devices("GPU")
+    if len(gpus) > 1:
+        return tf.distribute.MirroredStrategy([gpu.name for gpu in gpus])
+    return tf.distribute.get_strategy()
+
+
+def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Result:
+    """Train a SoundNet on the records of a data set, or go on with a run that was stopped.
+
+    Writes into `config.model_dir`: `config.json`, `checkpoints/`, `tensorboard/`, `metrics.jsonl`,
+    `best.keras` (lowest validation loss), and at the end `model.keras`, `saved_model/` and
+    `summary.json`.
+
+    Args:
+        strategy: how to spread a batch over devices; by default over all local GPUs.
+
+    Raises:
+        SchemaError: the data set can't be used for this run.
+        TrainingError: a loss that isn't a number, damaged records, a `model_dir` of another run.
+    """
+    started = time.monotonic()
+    info = data.usable_info(config)
+    strategy = strategy or local_strategy()
+    replicas = strategy.num_replicas_in_sync
+    if config.batch_size % replicas:
+        raise TrainingError(
+            f"--batch-size {config.batch_size} doesn't divide over {replicas} GPUs; "
+            f"{-(-config.batch_size // replicas) * replicas} does"
+        )
+    _claim_model_dir(config)
+    # Not the bare seed: with a global seed of 0 TensorFlow can't take a shuffle's from a tensor.
+    keras.utils.set_random_seed(config.seed + 1)
+
+    with strategy.scope():
+        model = SoundNet(config.depth, {t.name: t.classes for t in info.teachers})
+        optimizer = keras.optimizers.Adam(
+            config.learning_rate, config.beta_1, config.beta_2, config.epsilon
+        )
+        optimizer.build(model.trainable_variables)
+        position = tf.Variable(0, dtype=tf.int64, trainable=False)
+        best_loss = tf.Variable(math.inf, dtype=tf.float64, trainable=False)
+        # The mean of the targets seen so far: the best prediction that doesn't listen.
+        mean_targets = {
+            teacher.name: tf.Variable(tf.zeros(len(teacher.classes), tf.float64), trainable=False)
+            for teacher in info.teachers
+        }
+    checkpoint = tf.train.Checkpoint(
+        model=model,
+        optimizer=optimizer,
+        position=position,
+        best_loss=best_loss,
+        mean_targets=mean_targets,
+    )
+    manager = tf.train.CheckpointManager(
+        checkpoint, posixpath.join(config.model_dir, "checkpoints"), max_to_keep=config.keep
+    )
+    if manager.latest_checkpoint:
+        checkpoint.restore(manager.latest_checkpoint).assert_consumed()
+    first_step = int(position.numpy())
+    if first_step > config.steps:
+        raise TrainingError(
+            f"{config.model_dir} already holds step {first_step:,} of this run; ask for more "
+            f"with --steps, or choose another --model-dir"
+        )
+
+    def replica_train_step(batch: dict) -> tuple[dict, dict]:
+        with tf.GradientTape() as tape:
+            logits = model(batch["waveform"], training=True)
+            loss, terms = losses.distillation_loss(
+                batch["probs"], logits, config.loss, config.loss_scale
+            )
+            # Gradients are summed over the replicas.
+            share = loss / replicas
+        variables = model.trainable_variables
+        optimizer.apply(tape.gradient(share, variables), variables)
+        metrics = {"loss": loss}
+        for name, targets in batch["probs"].items():
+            metrics[f"loss/{name}"] = terms[name]
+            for k in (1, 5):
+                agrees = losses.agreement(targets, logits[name], k)
+                metrics[f"top{k}/{name}"] = tf.reduce_mean(agrees)
+        means = {
+            name: tf.reduce_mean(tf.cast(targets, tf.float64), [0, 1])
+            for name, targets in batch["probs"].items()
+        }
+        return metrics, means
+
+    @tf.function
+    def train_step(batch: dict) -> dict:
+        metrics, means = strategy.run(replica_train_step, (batch,))
+        mean = tf.distribute.ReduceOp.MEAN
+        position.assign_add(1)
+        for name, seen in mean_targets.items():
+            of_batch = strategy.reduce(mean, means[name], axis=None)
+            seen.assign_add((of_batch - seen) / tf.cast(position, tf.float64))
+        return {name: strategy.reduce(mean, value, axis=None) for name, value in metrics.items()}
+
+    def replica_validation_step(batch: dict) -> dict:
+        logits = model(batch["waveform"], training=False)
+        sums = {}
+        for name, targets in batch["probs"].items():
+            weight = tf.broadcast_to(batch["weight"][:, None], tf.shape(targets)[:2])
+            constant = tf.math.log(tf.maximum(tf.cast(mean_targets[name], tf.float32), 1e-12))
+            values = {
+                "loss": losses.LOSSES[config.loss](targets, logits[name]),
+                "kl": losses.kl(targets, logits[name]),
+                "kl_constant": losses.kl(targets, constant),
+                "top1": losses.agreement(targets, logits[name], 1),
+                "top5": losses.agreement(targets, logits[name], 5),
+                "weight": tf.ones_like(weight),
+            }
+            for key, value in values.items():
+                sums[f"{key}/{name}"] = tf.reduce_sum(tf.cast(weight * value, tf.float64))
+        return sums
+
+    @tf.function
+    def validation_step(batch: dict) -> dict:
+        sums = strategy.run(replica_validation_step, (batch,))
+        add = tf.distribute.ReduceOp.SUM
+        return {name: strategy.reduce(add, value, axis=None) for name, value in sums.items()}
+
+    validation_data = None
+    if info.records("validation"):
+        validation_data = _distribute(strategy, data.validation_batches(config, info))
+
+    def validate() -> dict[str, float]:
+        sums: dict[str, float] = defaultdict(float)
+        for batch in validation_data:
+            for name, value in validation_step(batch).items():
+                sums[name] += float(value)
+        metrics = {}
+        for teacher in info.teachers:
+            weight = sums[f"weight/{teacher.name}"]
+            for key in ("loss", "kl", "kl_constant", "top1", "top5"):
+                metrics[f"{key}/{teacher.name}"] = sums[f"{key}/{teacher.name}"] / weight
+            # The same scale as the training's loss.
+            metrics[f"loss/{teacher.name}"] *= config.loss_scale / len(teacher.classes)
+        terms = [metrics[f"loss/{teacher.name}"] for teacher in info.teachers]
+        return {"loss": sum(terms) / len(terms), **metrics}
+
+    latest_train: dict[str, float] = {}
+    latest_validation: dict[str, float] = {}
+    with RunLog(config.model_dir, first_step, config.steps) as log:
+        log.say(_introduction(config, info, model, replicas, first_step))
+        try:
+            batches = iter(_distribute(strategy, data.train_batches(config, info, first_step)))
+            interval = _Interval(config.batch_size)
+            for step in range(first_step + 1, config.steps + 1):
+                with interval.waiting():
+                    batch = next(batches)
+                with interval.working():
+                    metrics = {name: float(v) for name, v in train_step(batch).items()}
+                if not math.isfinite(metrics["loss"]):
+                    raise TrainingError(
+                        f"the loss is {metrics['loss']} at step {step:,}; the last checkpoint is "
+                        f"{manager.latest_checkpoint or 'none'}. Start anew with a lower "
+                        f"--learning-rate (now {config.learning_rate:g})"
+                    )
+                interval.add(metrics)
+                log.advance(step)
+                last = step == config.steps
+                if step == 1 or step % config.log_every == 0 or last:
+                    latest_train = interval.take()
+                    log.train(step, latest_train)
+                if validation_data and (step % config.validate_every == 0 or last):
+                    latest_validation = validate()
+                    log.validation(step, latest_validation, [t.name for t in info.teachers])
+                    if latest_validation["loss"] < best_loss.numpy():
+                        best_loss.assign(latest_validation["loss"])
+                        export.save_keras(model, posixpath.join(config.model_dir, BEST_FILE))
+                if step % config.checkpoint_every == 0 or last:
+                    manager.save(checkpoint_number=step)
+        except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+            damage = data.find_damage(config, info)
+            if not damage:
+                raise
+            raise TrainingError(
+                f"{len(damage)} damaged among the records: {'; '.join(damage[:10])}. Copy these "
+                "shards again, or make the data set again; the same command then goes on from "
+                f"{manager.latest_checkpoint or 'the start'}"
+            ) from error
+
+        model_path = posixpath.join(config.model_dir, MODEL_FILE)
+        export.save_keras(model, model_path)
+        export.save_saved_model(_load(model_path), posixpath.join(config.model_dir, SAVED_MODEL))
+        result = Result(
+            model=model_path,
+            best_model=posixpath.join(config.model_dir, BEST_FILE) if validation_data else None,
+            first_step=first_step,
+            steps=config.steps,
+            seconds=round(time.monotonic() - started, 1),
+            train=latest_train,
+            validation=latest_validation,
+        )
+        _write(config.model_dir, SUMMARY_FILE, json.dumps(asdict(result), indent=1) + "\n")
+        log.say(f"{config.steps:,} steps done; the network is {model_path}")
+    return result
+
+
+class _Interval:
+    """Means of the metrics and the clock, from one point of the curves to the next."""
+
+    def __init__(self, batch_size: int) -> None:
+        self._batch_size = batch_size
+        self._clear()
+
+    def _clear(self) -> None:
+        self._sums: dict[str, float] = defaultdict(float)
+        self._steps = 0
+        self._waited = _Stopwatch()
+        self._worked = _Stopwatch()
+
+    def waiting(self) -> _Stopwatch:
+        return self._waited
+
+    def working(self) -> _Stopwatch:
+        return self._worked
+
+    def add(self, metrics: dict[str, float]) -> None:
+        self._steps += 1
+        for name, value in metrics.items():
+            self._sums[name] += value
+
+    def take(self) -> dict[str, float]:
+        seconds = self._waited.seconds + self._worked.seconds
+        metrics = {name: value / self._steps for name, value in self._sums.items()}
+        metrics["clips_per_second"] = self._steps * self._batch_size / seconds
+        metrics["waiting_share"] = self._waited.seconds / seconds
+        self._clear()
+        return metrics
+
+
+class _Stopwatch:
+    """Adds up the time inside `with`."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._started
+
+
+def _distribute(strategy: tf.distribute.Strategy, batches: tf.data.Dataset):
+    options = tf.data.Options()
+    options.deterministic = True
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return strategy.experimental_distribute_dataset(batches.with_options(options))
+
+
+def _claim_model_dir(config: Config) -> None:
+    """Put `config.json` into the model's folder, unless another run lives there."""
+    path = posixpath.join(config.model_dir, CONFIG_FILE)
+    if tf.io.gfile.exists(path):
+        with tf.io.gfile.GFile(path) as file:
+            try:
+                differing = config.differs_from(Config.from_json(file.read()))
+            except ValueError as error:
+                raise TrainingError(
+                    f"{path} can't be read ({error}); choose another --model-dir"
+                ) from error
+        if differing:
+            raise TrainingError(
+                f"{config.model_dir} holds a run with other settings ({', '.join(differing)}; see "
+                f"{path}); give the same to go on with it, or choose another --model-dir"
+            )
+    tf.io.gfile.makedirs(config.model_dir)
+    _write(config.model_dir, CONFIG_FILE, config.to_json())
+
+
+def _write(folder: str, name: str, text: str) -> None:
+    path = posixpath.join(folder, name)
+    with tf.io.gfile.GFile(path + ".part", "w") as file:
+        file.write(text)
+    tf.io.gfile.rename(path + ".part", path, overwrite=True)
+
+
+def _load(path: str) -> SoundNet:
+    return keras.saving.load_model(path, compile=False)
+
+
+def _introduction(
+    config: Config, info: DatasetInfo, model: SoundNet, replicas: int, first_step: int
+) -> str:
+    teachers = ", ".join(f"{t.name} ({len(t.classes)} classes)" for t in info.teachers)
+    devices = (
+        f"{replicas} GPUs"
+        if replicas > 1
+        else ("1 GPU" if tf.config.list_logical_devices("GPU") else "the CPU")
+    )
+    start = f"goes on at step {first_step:,}" if first_step else "begins"
+    return (
+        f"SoundNet-{config.depth}, {model.count_params():,} parameters, {start}; "
+        f"{info.records('train'):,} clips to train, {info.records('validation'):,} to validate; "
+        f"teachers {teachers}; batches of {config.batch_size} on {devices}"
+    )
