@@ -18,6 +18,9 @@ $(VENV)/.installed: requirements.lock setup.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+demo: setup ## real videos -> records -> a trained network -> a report, in demo/ (VIDEOS=folder or list)
+	$(BIN)/python examples/demo.py $(if $(VIDEOS),--videos "$(VIDEOS)")
+
 test: setup ## the fast tests (under 5 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from media import process
 import teacher
+from media import process
 from pipeline import graph, steps
 from pipeline.progress import Watch
 from pipeline.settings import Settings
@@ -276,6 +276,8 @@ def _beam_options(processes: int, beam_args: Sequence[str]) -> PipelineOptions:
             threads = str(max(1, (os.cpu_count() or 1) // processes))
             os.environ.setdefault("TF_NUM_INTRAOP_THREADS", threads)
             os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+            # Their log is Beam's own; what a person wants to know is in the ledger.
+            args.append("--default_sdk_harness_log_level=CRITICAL")
     return PipelineOptions(args)
 
 

@@ -30,7 +30,7 @@ def count(store: Store) -> Count:
     """What `work/` holds now."""
     videos = store.videos().values()
     return Count(
-        videos_done=sum(video.expected is not None and not video.cause for video in videos),
+        videos_done=sum(video.is_settled and not video.cause for video in videos),
         videos_failed=sum(bool(video.cause) for video in videos),
         clips=sum(len(video.clips) for video in videos),
     )
