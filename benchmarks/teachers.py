@@ -92,15 +92,19 @@ def main() -> None:
 
     tf.config.threading.set_intra_op_parallelism_threads(args.threads)
     tf.config.threading.set_inter_op_parallelism_threads(args.threads)
+    try:
+        measured = {
+            text: measure(teacher.parse_spec(text), args.pictures, args.rounds)
+            for text in args.teachers
+        }
+    except teacher.TeacherError as error:
+        parser.error(str(error))
     result = {
         "machine": machine.describe(),
         "threads": args.threads or len(os.sched_getaffinity(0)),
         "pictures": args.pictures,
         "rounds": args.rounds,
-        "teachers": {
-            text: measure(teacher.parse_spec(text), args.pictures, args.rounds)
-            for text in args.teachers
-        },
+        "teachers": measured,
     }
     text = json.dumps(result, indent=1)
     print(text)
