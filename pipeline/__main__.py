@@ -6,9 +6,15 @@ import argparse
 import logging
 import os
 import sys
+import warnings
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Before the imports, which are noisy, and in the environment, for the workers.
+_NOISE = "google.api_core._python_version_support"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("PYTHONWARNINGS", f"ignore::FutureWarning:{_NOISE}")
+warnings.filterwarnings("ignore", category=FutureWarning, module=_NOISE)
+logging.getLogger().setLevel(logging.ERROR)
 
 from apache_beam.io.filesystems import FileSystems
 from rich.console import Console
@@ -33,6 +39,8 @@ examples:
 The same command, given again, does only what is missing: after a kill it goes on where it was.
 Options that are not listed here go to Beam (--runner FlinkRunner, --runner DataflowRunner
 --project ..., see Beam's documentation of the runner).
+
+teachers:
 """
 
 
@@ -42,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m pipeline",
         description="Make a SoundNet data set: download videos, take sound and frames, "
         "ask the teachers, write TFRecords.",
-        epilog=EXAMPLES,
+        epilog=EXAMPLES + SPEC_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parse.add_argument(
@@ -56,7 +64,12 @@ def parser() -> argparse.ArgumentParser:
         "--output", required=True, metavar="DIR", help="the data set's folder (made or extended)"
     )
     parse.add_argument(
-        "--teachers", nargs="*", default=["imagenet"], metavar="TEACHER", help=SPEC_HELP
+        "--teachers",
+        nargs="*",
+        default=["imagenet"],
+        metavar="TEACHER",
+        help="the networks that look at the frames, see below; `none` for no teacher "
+        "(default: imagenet)",
     )
     parse.add_argument(
         "--processes",
@@ -190,7 +203,6 @@ def print_summary(summary: Summary, output: str, console: Console) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, or 2 when nothing could be begun."""
     args, beam_args = parser().parse_known_args(argv)
-    logging.getLogger().setLevel(logging.ERROR)
     console = Console(soft_wrap=True)
     try:
         teachers = args.teachers if args.teachers != ["none"] else []

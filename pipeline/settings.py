@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from media import Limits
+from schemas import SchemaError
 from teacher import TeacherSpec
 
 
@@ -36,3 +37,9 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     download_seconds: float = 1800.0
     allow_local_network: bool = False
+
+    def __post_init__(self) -> None:
+        names = [spec.name for spec in self.teachers]
+        for name in names:
+            if names.count(name) > 1:
+                raise SchemaError(f"two teachers are called {name!r}; give each a name of its own")

@@ -166,6 +166,11 @@ def test_other_settings_are_refused(built, videos):
         build(rows_of(videos), [], str(output), SETTINGS, retry=["bad luck"])
 
 
+def test_two_teachers_of_one_name_are_refused():
+    with pytest.raises(SchemaError, match="two teachers are called 'imagenet'"):
+        dataclasses.replace(SETTINGS, teachers=SETTINGS.teachers * 2)
+
+
 def test_work_left_by_a_run_that_was_killed_while_tidying_up_is_not_counted_twice(
     videos, tmp_path, monkeypatch
 ):
