@@ -1,0 +1,108 @@
+"""ESC, start to finish, with the published weights."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+
+from evaluation import paper
+from evaluation.__main__ import main
+from evaluation.datasets import DatasetError, read_esc
+
+
+def test_esc10_has_its_classes_and_folds(data_dir):
+    clips = read_esc(data_dir / "esc10", "esc10")
+    assert len(clips) == 400
+    assert len({clip.label for clip in clips}) == 10
+    assert [sum(clip.fold == fold for clip in clips) for fold in (1, 2, 3, 4, 5)] == [80] * 5
+    assert all(clip.path.is_file() for clip in clips)
+
+
+def test_esc10_is_not_taken_for_esc50(data_dir):
+    with pytest.raises(DatasetError, match="holds ESC-10 alone: judge with esc10"):
+        read_esc(data_dir / "esc10", "esc50")
+
+
+def test_a_folder_that_is_no_esc_is_refused(tmp_path):
+    with pytest.raises(DatasetError, match=r"meta/esc50\.csv and audio/"):
+        read_esc(tmp_path, "esc10")
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta" / "esc50.csv").write_text("name,label\nx.wav,dog\n")
+    with pytest.raises(DatasetError, match="is not the list of ESC-50"):
+        read_esc(tmp_path, "esc10")
+
+
+@pytest.fixture
+def small_esc(data_dir, tmp_path):
+    """ESC-10 with one clip a class and fold, one of which is damaged."""
+    clips = {}
+    for clip in read_esc(data_dir / "esc10", "esc10"):
+        clips.setdefault((clip.label, clip.fold), clip)
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "audio").mkdir()
+    with (tmp_path / "meta" / "esc50.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["filename", "fold", "target", "category", "esc10"])
+        for clip in clips.values():
+            rows.writerow([clip.path.name, clip.fold, 0, clip.label, "True"])
+            (tmp_path / "audio" / clip.path.name).symlink_to(clip.path)
+    damaged = tmp_path / "audio" / clip.path.name
+    damaged.unlink()
+    damaged.write_bytes(b"not sound")
+    return tmp_path, damaged.name
+
+
+def test_the_command_writes_its_table_and_names_what_it_could_not_read(
+    small_esc, published_weights, tmp_path, capsys
+):
+    folder, damaged = small_esc
+    output = tmp_path / "out"
+    options = ["--data", str(folder), "--weights", str(published_weights)]
+    assert main(["esc10", *options, "--layers", "conv7", "pool5", "--output", str(output)]) == 1
+    page = (output / "esc10.md").read_text()
+    assert page + "\n" == capsys.readouterr().out
+    assert "unreadable, counted as wrong: 1" in page
+    assert f"`{damaged}`: unreadable" in page
+    found = json.loads((output / "esc10.json").read_text())
+    assert list(found["layers"]) == ["conv7", "pool5"]
+    assert found["layers"]["pool5"]["paper"] == 92.2
+    assert list(found["unreadable"]) == [damaged]
+    folds = found["layers"]["pool5"]["folds"]
+    assert [fold["clips"] for fold in folds] == [10] * 5
+    mean = sum(fold["accuracy"] for fold in folds) / 5
+    assert found["layers"]["pool5"]["mean"] == pytest.approx(mean)
+    assert mean > 60  # 4 sounds a class to learn from; at random it is 10
+    assert f"| pool5 | {folds[0]['accuracy']:.2f} |" in page
+    assert found["weights_sha256"] in page
+
+
+def test_what_can_not_be_judged_is_said(data_dir, published_weights, capsys):
+    esc10 = str(data_dir / "esc10")
+    assert main(["esc10", "--data", "none", "--weights", str(published_weights)]) == 1
+    assert main(["esc10", "--data", esc10, "--weights", "none.keras"]) == 1
+    weights = str(published_weights)
+    assert main(["esc10", "--data", esc10, "--weights", weights, "--layers", "pool9"]) == 1
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert "esc50.csv can't be read" in first
+    assert "neither a file nor a name" in second
+    assert "no layer 'pool9'; choose among conv1" in third
+
+
+def test_the_papers_figures():
+    assert paper.by_layer("esc10", "pool5") == 92.2
+    assert paper.by_layer("esc50", "pool5") == 72.9
+    assert paper.by_layer("esc50", "conv6") == 73.3
+    assert paper.by_layer("esc10", "conv7") is None
+    assert {f.method: f.accuracy for f in paper.results("esc50")}["Piczak ConvNet"] == 64.5
+
+
+@pytest.mark.slow
+def test_the_published_weights_reach_the_published_accuracy(data_dir, published_weights, tmp_path):
+    options = ["--data", str(data_dir / "esc10"), "--weights", str(published_weights)]
+    assert main(["esc10", *options, "--output", str(tmp_path)]) == 0
+    layers = json.loads((tmp_path / "esc10.json").read_text())["layers"]
+    assert layers["pool5"]["mean"] >= 91.5
+    assert layers["conv6"]["mean"] >= 92
+    assert layers["conv7"]["mean"] >= 84

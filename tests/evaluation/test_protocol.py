@@ -1,0 +1,90 @@
+"""The published protocol, number by number."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from evaluation import protocol
+from trainer.network import SOUNDNET8
+
+
+def test_a_clip_is_repeated_and_cut_to_ten_seconds():
+    five = np.arange(5 * 22050 - 3)
+    ten = protocol.fixed_length(five)
+    assert len(ten) == 220_500
+    np.testing.assert_array_equal(ten[: len(five)], five)
+    np.testing.assert_array_equal(ten[len(five) : 2 * len(five)], five)
+    np.testing.assert_array_equal(ten[-6:], [0, 1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(protocol.fixed_length(np.arange(500_000)), np.arange(220_500))
+
+
+@pytest.mark.parametrize(
+    ("layer", "frames", "window"), [("pool5", 27, 3), ("conv6", 14, 2), ("conv7", 8, 1)]
+)
+def test_a_window_is_a_tenth_of_the_frames_rounded_up(layer, frames, window):
+    assert SOUNDNET8.output_steps(layer, 220_500) == frames
+    assert protocol.window_frames(frames) == window
+
+
+@pytest.mark.parametrize(("frames", "window"), [(1, 1), (10, 1), (11, 2), (30, 3), (70, 7)])
+def test_whole_tenths_are_not_rounded_up(frames, window):
+    assert protocol.window_frames(frames) == window
+
+
+def test_windows_slide_by_one_frame_and_are_flattened():
+    features = np.arange(27 * 256, dtype=np.float32).reshape(27, 256)
+    windows = protocol.windows(features)
+    assert windows.shape == (25, 768)
+    np.testing.assert_array_equal(windows[0], features[:3].ravel())
+    np.testing.assert_array_equal(windows[24], features[24:].ravel())
+
+
+def test_negative_values_count_as_zero():
+    features = np.array([[-1.0, 2.0], [3.0, -4.0]])
+    np.testing.assert_array_equal(protocol.windows(features), [[0, 2], [3, 0]])
+
+
+def test_the_svm_minimises_the_papers_objective():
+    """Per class 1/2 |(w, b)|^2 + C sum max(0, 1 - y f(x))^2: its gradient is 0 at the solution."""
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(0, 3, (200, 5)), rng.integers(0, 3, 200)
+    x[np.arange(200), labels] += 2
+    svm = protocol.svm().set_params(tol=1e-9).fit(x, labels)
+    ones = np.concatenate([x, np.ones((200, 1))], axis=1)  # bias 1
+    for number in range(3):
+        w = np.append(svm.coef_[number], svm.intercept_[number])
+        y = np.where(labels == number, 1, -1)
+        slack = np.maximum(0, 1 - y * (ones @ w))
+        gradient = w - 2 * 0.01 * ((slack * y) @ ones)
+        np.testing.assert_allclose(gradient, 0, atol=1e-6)
+
+
+def clips_of(*classes: int, frames: int = 10) -> list[np.ndarray]:
+    """Per clip frames that say one of three classes, with a little noise."""
+    rng = np.random.default_rng(3)
+    return [rng.uniform(0, 0.1, (frames, 3)) + 5 * np.eye(3)[c] for c in classes]
+
+
+def test_a_clips_decision_values_are_averaged_not_its_votes():
+    features = clips_of(0, 1, 2, 0, 1, 2)
+    loud = np.tile(5 * np.eye(3)[1], (10, 1))
+    loud[:2] = 60 * np.eye(3)[0]  # two windows shout "a", eight say "b"
+    labels, folds = ["a", "b", "c", "a", "b", "c", "a"], [1, 1, 1, 2, 2, 2, 3]
+    result = protocol.evaluate_fold([*features, loud], labels, folds, 3)
+    assert (result.correct, result.clips, result.accuracy) == (1, 1, 100)
+
+
+def test_the_tested_fold_is_not_learnt_from():
+    features = clips_of(0, 1, 2, 0, 1, 2)
+    labels = ["a", "b", "c", "b", "c", "a"]  # fold 2 is labelled wrongly on purpose
+    assert protocol.evaluate_fold(features, labels, [1, 1, 1, 2, 2, 2], 2).correct == 0
+
+
+def test_an_unreadable_clip_counts_as_wrong():
+    features = [*clips_of(0, 1, 2, 0, 1), None]
+    result = protocol.evaluate_fold(features, list("abcabc"), [1, 1, 1, 2, 2, 2], 2)
+    assert (result.correct, result.clips) == (2, 3)
+    features = [None, *clips_of(0, 1, 2, 0, 1, 2)]
+    result = protocol.evaluate_fold(features, list("aabcabc"), [1, 1, 1, 1, 2, 2, 2], 2)
+    assert (result.correct, result.clips) == (3, 3)
