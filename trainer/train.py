@@ -140,7 +140,7 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
         }
         return metrics, means
 
-    @tf.function
+    @tf.function(autograph=False)
     def train_step(batch: dict) -> dict:
         metrics, means = strategy.run(replica_train_step, (batch,))
         mean = tf.distribute.ReduceOp.MEAN
@@ -168,7 +168,7 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
                 sums[f"{key}/{name}"] = tf.reduce_sum(tf.cast(weight * value, tf.float64))
         return sums
 
-    @tf.function
+    @tf.function(autograph=False)
     def validation_step(batch: dict) -> dict:
         sums = strategy.run(replica_validation_step, (batch,))
         add = tf.distribute.ReduceOp.SUM

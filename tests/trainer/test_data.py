@@ -74,36 +74,37 @@ def names(some: list[dict]) -> list[int]:
     return [hash(sound.tobytes()) for batch in some for sound in batch["waveform"]]
 
 
-def test_each_epoch_has_every_clip_once_in_another_order(data_set):
-    some = names(batches(config(data_set), 7))  # 14 clips: two epochs of 7
+def test_each_epoch_has_every_clip_once_in_another_order(short_data_set):
+    settings = config(short_data_set, depth=5)
+    some = names(batches(settings, 7))  # 14 clips: two epochs of 7
     first, second = some[:7], some[7:]
     assert len(set(first)) == 7
     assert set(first) == set(second)
     assert first != second
-    assert some == names(batches(config(data_set), 7))
-    assert some != names(batches(config(data_set, seed=1), 7))
+    assert some == names(batches(settings, 7))
+    assert some != names(batches(dataclasses.replace(settings, seed=1), 7))
 
 
-@pytest.mark.parametrize("at_once", [1, 2, 16])
-def test_the_stream_goes_on_at_any_step(data_set, at_once, monkeypatch):
+@pytest.mark.parametrize("at_once", [1, 16])
+def test_the_stream_goes_on_at_any_step(short_data_set, at_once, monkeypatch):
     monkeypatch.setattr(data, "SHARDS_AT_ONCE", at_once)
-    settings = config(data_set, shift=True, gain_db=6.0)
+    settings = config(short_data_set, depth=5, shift=True, gain_db=6.0)
     whole = batches(settings, 8)
     for step in (1, 3, 6):
         for expected, found in zip(whole[step:], batches(settings, 8 - step, step), strict=True):
             tf.nest.map_structure(np.testing.assert_array_equal, expected, found)
 
 
-def test_groups_of_shards_before_the_position_are_not_read(data_set, tmp_path, monkeypatch):
+def test_groups_of_shards_before_the_position_are_not_read(short_data_set, tmp_path, monkeypatch):
     """Skipping an epoch in a large data set must not mean reading it."""
     monkeypatch.setattr(data, "SHARDS_AT_ONCE", 1)
-    settings = config(data_set, batch_size=1)
+    settings = config(short_data_set, depth=5, batch_size=1)
     info = data.usable_info(settings)
     order = np.random.default_rng([settings.seed, 0]).permutation(2)
     first = info.splits["train"][order[0]]
     copy = tmp_path / "copy"
     copy.mkdir()
-    for file in data_set.iterdir():
+    for file in short_data_set.iterdir():
         if file.name != first.file:
             (copy / file.name).write_bytes(file.read_bytes())
     stream = data.train_batches(

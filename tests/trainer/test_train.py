@@ -192,7 +192,7 @@ def test_a_fixed_batch_is_learnt(short_data_set):
     optimizer = keras.optimizers.Adam(1e-3)
     optimizer.build(network.trainable_variables)
 
-    @tf.function
+    @tf.function(autograph=False)
     def step() -> tf.Tensor:
         with tf.GradientTape() as tape:
             logits = network(batch["waveform"], training=True)
@@ -252,7 +252,7 @@ folder, model_dir = sys.argv[1:]
 def config(name, batch_size):
     # With so large an epsilon Adam follows the gradient's size; else it makes noise as large.
     return Config(data=folder, model_dir=f"{model_dir}/{name}", depth=5, batch_size=batch_size,
-                  steps=3, log_every=1, epsilon=100.0, learning_rate=0.02)
+                  steps=3, log_every=1, epsilon=100.0, learning_rate=0.002)
 for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
     train(config(len(devices), 4), tf.distribute.MirroredStrategy(devices))
 try:
@@ -283,7 +283,7 @@ def test_two_devices_train_as_one_does(tmp_path, data_set_writer, clip_maker):
     assert len(one) == 3
     assert one[2]["loss"] < 0.95 * one[0]["loss"]
     for alone, together in zip(one, two, strict=True):
-        assert together["loss"] == pytest.approx(alone["loss"], rel=1e-3)
+        assert together["loss"] == pytest.approx(alone["loss"], rel=5e-3)
     one, two = (rows(tmp_path / name, "validation")[-1] for name in ("1", "2"))
     assert two["kl/places"] == pytest.approx(one["kl/places"], rel=0.02)
     assert two["kl_constant/places"] == pytest.approx(one["kl_constant/places"], rel=1e-4)
