@@ -1,0 +1,72 @@
+"""Which room imports which: read off the code, held against the plan."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+KNOWS = {
+    "schemas": set(),
+    "media": {"schemas"},
+    "teacher": {"schemas"},
+    "trainer": {"schemas"},
+    "pipeline": {"schemas", "media", "teacher"},
+    "soundnet": {"schemas", "media", "trainer"},
+    "evaluation": {"schemas", "media", "trainer", "soundnet"},
+}
+ONLY_IN = {
+    "apache_beam": {"pipeline"},
+    "yt_dlp": {"pipeline"},
+    "tensorflow_io": {"schemas"},
+    "ffmpeg": {"media"},
+    "sklearn": {"evaluation"},
+}
+"""Packages that one room alone may import."""
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level names that a file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("room", KNOWS)
+def test_a_room_imports_only_what_it_may_know(room):
+    files = list((ROOT / room).rglob("*.py"))
+    assert files
+    for path in files:
+        found = imported(path)
+        assert found & KNOWS.keys() <= KNOWS[room] | {room}, path
+        for package, rooms in ONLY_IN.items():
+            assert package not in found or room in rooms, f"{path} imports {package}"
+
+
+def test_every_folder_of_code_is_a_room():
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert packages - {"tests"} == set(KNOWS)
+
+
+@pytest.mark.parametrize(
+    ("room", "absent"),
+    [
+        ("soundnet", ["apache_beam", "yt_dlp", "tensorflow", "keras"]),
+        ("media", ["apache_beam", "yt_dlp", "tensorflow", "keras"]),
+        ("teacher", ["apache_beam", "yt_dlp", "tensorflow", "keras"]),
+        ("trainer.train", ["apache_beam", "yt_dlp"]),
+    ],
+)
+def test_what_importing_a_room_does_not_pull_in(room, absent):
+    code = f"import sys, {room}; print([name for name in {absent} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip().endswith("[]")
