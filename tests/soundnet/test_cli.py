@@ -25,11 +25,11 @@ def home(request, monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(folder))
 
 
-def test_predict_prints_a_table(published_weights, data_dir, capsys):
+def test_predict_prints_a_table(published, published_weights, data_dir, capsys):
     video = str(data_dir / "videos" / "0500d23ded62.mp4")
     assert main(["predict", video, "--top", "2"]) == 0
     out = capsys.readouterr().out
-    steps = soundnet.load_model().predict(video)
+    steps = published.predict(video)
     for name, prediction in steps.items():
         assert name in out
         first = prediction.top(2)[0][1]
@@ -38,13 +38,13 @@ def test_predict_prints_a_table(published_weights, data_dir, capsys):
     assert "a step hears 14.5 s" in out
 
 
-def test_predict_prints_an_object_a_step_as_json(published_weights, data_dir, capsys):
+def test_predict_prints_an_object_a_step_as_json(published, published_weights, data_dir, capsys):
     files = [str(data_dir / DOG), str(data_dir / "videos" / "0500d23ded62.mp4")]
     assert main(["predict", *files, "--json", "--top", "3"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["tiled"] for row in rows if row["file"] == files[0]] == [True]
     assert len(rows) > 2
-    expected = soundnet.load_model().predict(files[1])["places"]
+    expected = published.predict(files[1])["places"]
     rows = [row for row in rows if row["file"] == files[1]]
     assert [row["time"] for row in rows] == list(expected.times)
     for row, best in zip(rows, expected.top(3), strict=True):
@@ -64,7 +64,9 @@ def test_one_bad_file_does_not_end_the_run(published_weights, data_dir, tmp_path
     assert "none.wav: not_found" in second
 
 
-def test_embed_writes_one_file_each_the_same_each_time(published_weights, data_dir, tmp_path):
+def test_embed_writes_one_file_each_the_same_each_time(
+    published, published_weights, data_dir, tmp_path
+):
     files = [str(data_dir / DOG), str(data_dir / CLOCK)]
     one, two = tmp_path / "one", tmp_path / "deep" / "two"
     assert main(["embed", *files, "--output", str(one)]) == 0
@@ -73,7 +75,7 @@ def test_embed_writes_one_file_each_the_same_each_time(published_weights, data_d
     assert names == ["1-100032-A-0.ogg.npz", "1-21934-A-38.ogg.npz"]
     for name in names:
         assert (one / name).read_bytes() == (two / name).read_bytes()
-    model = soundnet.load_model()
+    model = published
     embedding = model.embed(data_dir / DOG)
     with np.load(one / names[0]) as saved:
         np.testing.assert_array_equal(saved["embeddings"], embedding.values)
