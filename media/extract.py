@@ -32,6 +32,9 @@ PER_STEP = 4
 SHORT_SIDE, LONG_SIDE = 256, 1024
 """Pixels of a frame's short side; its long side is squeezed to at most the second."""
 
+EARLY = 10.0
+"""Seconds before `start` at which reading starts: about as far apart as key frames lie."""
+
 MAX_LAG = 300.0
 """Seconds by which sound and pictures may lie apart in the file. What comes later than that behind
 the other is lost; it is what bounds memory where one of the two ends early."""
@@ -108,17 +111,18 @@ def _extract(
     channels: str,
     limits: Limits,
 ) -> Iterator[Segment]:
-    # Seeking that is not "accurate" keeps what lies before the start, down to the last key frame:
-    # the picture shown at the start may be one of those. The filters drop the rest.
-    seek = {"ss": f"{start:.6f}", "noaccurate_seek": None} if start else {}
+    # Read from earlier on, and keep what lies before the start ("noaccurate"): the picture shown at
+    # the start is one of those, and in containers without an index a key frame must first come.
+    early = min(start, EARLY)
+    seek = {"ss": f"{start - early:.6f}", "noaccurate_seek": None} if start else {}
     source = process.open_file(path, limits, **seek)
     report, cutter = process.Report(), Cutter(start, steps, step_seconds)
     seconds = None if end is None else end - start
 
     def outputs(sound: str, pictures: str, times: str) -> ffmpeg.nodes.OutputStream:
         return ffmpeg.merge_outputs(
-            sound_output(source, sound, channels, seconds),
-            picture_output(source, pictures, times, step_seconds, seconds),
+            sound_output(source, sound, channels, early, seconds),
+            picture_output(source, pictures, times, step_seconds, early, seconds),
         )
 
     def check() -> None:
@@ -141,19 +145,21 @@ def picture_output(
     pictures: str,
     times: str,
     step_seconds: float,
+    early: float,
     seconds: float | None,
 ) -> ffmpeg.nodes.OutputStream:
     """The output of the first video stream: PPM pictures on one pipe, their times on another.
 
-    Picture k is the one shown at k * step_seconds / 4. The times are lines of ffmpeg's `metadata`
-    filter, in the pictures' order. ffmpeg starts its filters anew when a stream changes its form
-    midway; so the chain holds no state that reaches back: k counts from time 0 in either case.
+    Picture k is the one shown at early + k * step_seconds / 4. The times are lines of the filter
+    `metadata`, in the pictures' order. ffmpeg starts its filters anew when a stream changes its
+    form midway (and squeezes what follows to the size of the first picture); so the chain holds no
+    state that reaches back: k counts from time 0 in either case.
     """
     rate = PER_STEP / Fraction(step_seconds).limit_denominator(10**6)
     last = "" if seconds is None else f":end_pts={math.ceil(round(seconds * rate, 6))}"
     tell = f"file='{times.replace(':', chr(92) + ':')}':direct=1"
     filters = [
-        "settb=AVTB",
+        f"settb=AVTB,setpts=PTS-{round(early * 1e6)}",
         # Say when the first picture comes ...
         "metadata=mode=add:key=first:value=1:enable='eq(n,0)'",
         f"metadata=mode=print:key=first:{tell}",
@@ -352,7 +358,7 @@ def _nothing(
     if found is None or found.first("audio") is None:
         return no_sound(str(path), report)
     if found.first("video") is None:
-        return process.failure("no_video", f"{path} has no video stream", report)
+        return MediaError("no_video", f"{path} has no video stream")
     heard, seen = cutter.sound.position > 0, cutter.last_picture >= 0
     if start and not heard and not seen and not report.errors:
         return MediaError("no_audio", f"{path} has no sound and no pictures{where}")

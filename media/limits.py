@@ -9,13 +9,14 @@ from dataclasses import dataclass
 class Limits:
     """Bounds for one file; beyond any of them it is a MediaError, never cut in silence.
 
-    max_bytes: size of the file.
-    max_seconds: length of the file, or of the part of it that is asked for.
-    max_pixels: width x height of one decoded picture (the default admits 8K).
-    max_memory_bytes: what the ffmpeg process may allocate (enforced on Linux).
-    timeout_seconds: time spent waiting for ffmpeg, altogether. Time in which the caller does
-        something else between two results does not count.
-    idle_seconds: time in which ffmpeg gives nothing at all.
+    max_bytes: size of the file
+    max_seconds: length of the file, or of the part of it that is asked for
+    max_pixels: width x height of one picture as the decoder holds it, margins included; the
+        default admits 8K
+    max_memory_bytes: what the ffmpeg process may allocate (enforced on Linux)
+    timeout_seconds: time spent waiting for ffmpeg, altogether; time in which the caller does
+        something else between two results does not count
+    idle_seconds: time in which ffmpeg gives nothing at all
     """
 
     max_bytes: int = 16 * 2**30

@@ -106,7 +106,7 @@ class Report:
 
     LINE = re.compile(r"((?:\[[^\]]*\] )*?)\[(panic|fatal|error|warning|info)\] ?(.*)")
     NOISE = re.compile(
-        r"At least one output file|Conversion failed|Error opening output file"
+        r"At least one output file|Conversion failed|Error opening (?:in|out)put file"
         r"|Nothing was written into output|Terminating thread|Task finished with error"
         r"|Last message repeated|Output file is empty"
     )
@@ -132,7 +132,8 @@ class Report:
         context, level, text = match.groups() if match else ("", "info", line)
         if level in ("panic", "fatal", "error"):
             if text.strip() and not self.NOISE.search(text):
-                self.errors.append(re.sub(r" @ 0x[0-9a-f]+", "", context) + text.strip())
+                text = re.sub(r"(not on whitelist) '.*", r"\1", text.strip())
+                self.errors.append(re.sub(r" @ 0x[0-9a-f]+", "", context) + text)
         elif text.startswith(("Stream mapping:", "Output #0")):
             self.header_done = True
         elif "Estimating duration from bitrate" in text:
@@ -154,7 +155,7 @@ def failure(cause: str, message: str, report: Report) -> MediaError:
     """The error for a file that gave nothing: `cause`, unless ffmpeg's words name a limit."""
     if report.says("exceeds specified max pixel count"):
         cause, message = "too_large", f"{message}: a picture has more than Limits.max_pixels"
-    elif report.says("Cannot allocate memory"):
+    elif report.says("Cannot allocate memory") or report.says("pthread_create() failed"):
         cause, message = "too_large", f"{message}: ffmpeg needs more than Limits.max_memory_bytes"
     words = report.words()
     return MediaError(cause, f"{message}; ffmpeg: {words}" if words else message)

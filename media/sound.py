@@ -31,15 +31,22 @@ def check_channels(channels: str) -> None:
 
 
 def sound_output(
-    source: ffmpeg.nodes.FilterableStream, address: str, channels: str, seconds: float | None = None
+    source: ffmpeg.nodes.FilterableStream,
+    address: str,
+    channels: str,
+    early: float = 0.0,
+    seconds: float | None = None,
 ) -> ffmpeg.nodes.OutputStream:
-    """The output of the first audio stream, from time 0 on: FLV with 16-bit mono samples.
+    """The output of the first audio stream: FLV with 16-bit mono samples, 22,050 a second.
+
+    What lies before `early` is dropped, and the clock is 0 there; all of it, or so many seconds.
 
     FLV, because each of its small packets carries its time stamp: ffmpeg starts its filters anew
     when a stream changes its form midway, and raw samples would not say where they belong.
     """
     filters = [
-        "atrim=start=0" if seconds is None else f"atrim=start=0:end={seconds:.6f}",
+        f"atrim=start={early:.6f}" + ("" if seconds is None else f":end={early + seconds:.6f}"),
+        f"asetpts=PTS-{early:.6f}/TB",
         CHANNELS[channels],
         # In floats, whatever the codec gives, and with coefficients that add up to 1: else stereo
         # from AAC comes out 3 dB louder than the same stereo from 16-bit samples.
@@ -66,9 +73,7 @@ def read_packets(buffer: bytearray) -> Iterator[tuple[int, np.ndarray]]:
     """
     at = 0
     while True:
-        if buffer.startswith(b"FLV", at):
-            at += 9
-        tag = at + 4
+        tag = at + 4 + (9 if buffer.startswith(b"FLV", at) else 0)
         if len(buffer) < tag + 11:
             break
         size = int.from_bytes(buffer[tag + 1 : tag + 4], "big")

@@ -11,6 +11,7 @@ import ffmpeg
 import numpy as np
 
 from media import process
+from media.errors import MediaError
 from media.limits import Limits
 from media.probe import check_length, read_report, too_long
 from media.sound import Sound, check_channels, sound_output
@@ -178,11 +179,11 @@ def _blocks(
         yield sound.window(at, sound.position)
 
 
-def no_sound(name: str, report: process.Report) -> Exception:
+def no_sound(name: str, report: process.Report) -> MediaError:
     """The error for a file that gave no sound at all."""
     found = read_report(report)
     if found is None:
         return process.failure("unreadable", f"{name} can't be opened", report)
     if found.first("audio") is None:
-        return process.failure("no_audio", f"{name} has no audio stream", report)
+        return MediaError("no_audio", f"{name} has no audio stream")
     return process.failure("bad_audio", f"the sound of {name} can't be decoded", report)

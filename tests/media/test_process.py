@@ -1,0 +1,242 @@
+"""The ffmpeg process: hostile names and files, limits, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import shutil
+import subprocess
+import sys
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from media import process
+from media.errors import CAUSES, MediaError
+from media.extract import extract
+from media.limits import Limits
+from media.probe import probe
+from media.waveform import load_waveform
+
+
+def cause(path, **options) -> str:
+    with pytest.raises(MediaError) as caught:
+        list(extract(path, **options))
+    return caught.value.cause
+
+
+NAMES = [
+    "with space.mp4",
+    'it\'s "quoted".mp4',
+    "-loglevel.mp4",
+    "http:__a.mp4",
+    "concat:a|b.mp4",
+    "%03d.mp4",
+    "new\nline.mp4",
+    "back\\slash;$(touch x)`touch y`.mp4",
+    "naïve 音.mp4",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_is_only_a_name(make, tmp_path, monkeypatch, name):
+    shutil.copy(make("plain.mp4"), tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for path in (name, tmp_path / name):
+        assert len(list(extract(path))) == 1
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n{path}\n#EXT-X-ENDLIST\n"),
+        ("list.mp4", "#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n{path}\n#EXT-X-ENDLIST\n"),
+        ("list.txt", "ffconcat version 1.0\nfile {path}\n"),
+        ("list.ffconcat", "ffconcat version 1.0\nfile 'file:{path}'\n"),
+        (
+            "list.mpd",
+            '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011">{path}</MPD>',
+        ),
+        ("session.sdp", "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n"),
+    ],
+)
+def test_a_file_that_names_other_files_is_refused(make, tmp_path, name, text):
+    (tmp_path / name).write_text(text.format(path=make("plain.mp4")))
+    for read in (lambda path: list(extract(path)), load_waveform, probe):
+        with pytest.raises(MediaError) as caught:
+            read(tmp_path / name)
+        assert caught.value.cause == "unreadable"
+
+
+def test_the_same_list_is_read_by_an_ffmpeg_that_is_not_told_so(make, tmp_path):
+    """The test before this one is about what would work."""
+    script = tmp_path / "list.ffconcat"
+    script.write_text(f"ffconcat version 1.0\nfile '{make('plain.mp4')}'\n")
+    command = [process.binary(), "-safe", "0", "-i", script, "-f", "null", "-"]
+    assert subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL).returncode == 0
+
+
+def test_a_picture_is_no_video(ffmpeg, tmp_path):
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x64", "-frames:v", "1", tmp_path / "a.png")
+    assert cause(tmp_path / "a.png") == "unreadable"
+
+
+def test_what_is_not_there_or_no_file(make, tmp_path):
+    assert cause(tmp_path / "missing.mp4") == "not_found"
+    assert cause(make("plain.mp4") / "below.mp4") == "not_found"
+    assert cause(tmp_path) == "unreadable"
+    assert cause("/dev/zero") == "unreadable"
+    assert cause("nul\0.mp4") == "unreadable"
+
+
+def test_the_error_has_ffmpegs_own_words(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"\0\0\0\x18ftypisom" + bytes(1000))
+    with pytest.raises(MediaError, match="moov atom not found") as caught:
+        probe(tmp_path / "a.mp4")
+    assert "ffmpeg version" not in caught.value.message
+    assert " @ 0x" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        (Limits(max_bytes=1000), "too_large"),
+        (Limits(max_pixels=160 * 120 - 1), "too_large"),
+        (Limits(max_seconds=2.5), "too_long"),
+        (Limits(timeout_seconds=0.001), "timeout"),
+        (Limits(idle_seconds=0.001), "timeout"),
+    ],
+)
+def test_limits(make, limits, expected):
+    path = make("plain.mp4")
+    assert cause(path, limits=limits) == expected
+    assert len(list(extract(path, limits=Limits(max_pixels=3 * 160 * 120, max_seconds=3.5)))) == 1
+
+
+def test_memory_is_bounded(make):
+    with pytest.raises(MediaError):
+        list(extract(make("plain.mp4"), limits=Limits(max_memory_bytes=5 * 2**20)))
+
+
+def test_the_length_of_the_part_counts_not_of_the_file(make):
+    path = make("plain.mp4")
+    limits = Limits(max_seconds=2)
+    assert len(list(extract(path, start=1, end=2.5, limits=limits))) == 1
+    assert cause(path, start=0.5, end=2.9, limits=limits) == "too_long"
+
+
+@pytest.fixture
+def started(monkeypatch) -> list[subprocess.Popen]:
+    """Every process that is started."""
+    processes = []
+
+    class Recorded(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            processes.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Recorded)
+    return processes
+
+
+def test_one_process_a_video(make, started):
+    path = make("plain.mp4")
+    started.clear()
+    list(extract(path))
+    (one,) = started
+    assert isinstance(one.args, list)
+    assert one.returncode == 0
+
+
+@pytest.mark.parametrize("how", ["closed", "forgotten", "failed"])
+def test_the_process_ends_with_the_generator(make, started, how):
+    segments = extract(make("long.mp4", seconds=120), clip_seconds=1, step_seconds=1)
+    next(segments)
+    assert started[-1].poll() is None
+    if how == "closed":
+        segments.close()
+    elif how == "forgotten":
+        del segments
+    else:
+        with pytest.raises(RuntimeError, match="mine"):
+            segments.throw(RuntimeError("mine"))
+    assert started[-1].returncode is not None
+    assert started[-1].stderr.closed
+
+
+def test_no_descriptor_is_left_open(make, tmp_path):
+    from pathlib import Path
+
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    path = make("plain.mp4")
+    before = descriptors()
+    list(extract(path))
+    with pytest.raises(MediaError):
+        list(extract(path, limits=Limits(max_pixels=1)))
+    next(extract(path)), probe(path), load_waveform(path)
+    assert descriptors() == before
+
+
+def test_time_spent_elsewhere_does_not_count(make):
+    """A slow consumer (a teacher at work) is no reason to give up on a video."""
+    import time
+
+    limits = Limits(timeout_seconds=30, idle_seconds=10)
+    segments = extract(make("long.mp4", seconds=120), clip_seconds=1, step_seconds=1, limits=limits)
+    next(segments)
+    # Pretend that the consumer took an hour: nothing but the clock moves.
+    clock = time.monotonic
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process.time, "monotonic", lambda: clock() + 3600)
+        assert next(segments).index == 1
+    segments.close()
+
+
+def test_errors_survive_pickling():
+    error = pickle.loads(pickle.dumps(MediaError("bad_audio", "why")))  # noqa: S301
+    assert (error.cause, error.message, str(error)) == ("bad_audio", "why", "bad_audio: why")
+    with pytest.raises(ValueError, match="unknown cause"):
+        MediaError("bad_luck", "why")
+    assert set(CAUSES) >= {"not_found", "unreadable", "no_audio", "bad_audio", "timeout"}
+
+
+def test_an_ffmpeg_on_the_path_comes_first(monkeypatch, tmp_path):
+    (tmp_path / "ffmpeg").symlink_to(process.binary())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    process.binary.cache_clear()
+    try:
+        assert process.binary() == str(tmp_path / "ffmpeg")
+        monkeypatch.setenv("PATH", str(tmp_path / "none"))
+        process.binary.cache_clear()
+        assert "imageio_ffmpeg" in process.binary()
+        monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+        process.binary.cache_clear()
+        with pytest.raises(RuntimeError, match=r"PATH .* imageio-ffmpeg"):
+            process.binary()
+    finally:
+        process.binary.cache_clear()
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    container=st.sampled_from(["mp4", "mkv", "ts", "avi"]),
+    damage=st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), min_size=1, max_size=30),
+    length=st.integers(1, 60_000),
+)
+def test_whatever_the_bytes_segments_or_a_named_cause(make, tmp_path, container, damage, length):
+    content = bytearray(make(f"fuzz.{container}", seconds=1).read_bytes()[:length])
+    for at, value in damage:
+        if at < len(content):
+            content[at] = value
+    path = tmp_path / "fuzz"
+    path.write_bytes(content)
+    with contextlib.suppress(MediaError):  # whose cause is one of CAUSES, or it would not be made
+        for segment in extract(path, limits=Limits(idle_seconds=20)):
+            assert len(segment.pcm)
+            assert len(segment.frames) == len(segment.frame_times) > 0
