@@ -298,13 +298,13 @@ class Cutter:
 
     def _look(self) -> tuple[_Step | None, int]:
         """The next step, and the number of its samples at which there are sound and pictures."""
-        if self.first_picture is None or self.last_picture < 0:
+        if self.last_picture < 0:
             return None, 0
         begin, end = self._sample(self._step), self._sample(self._step + 1)
         # The last picture's own end is known only to be before the next time of the grid.
         shown = self._time(self.last_picture + 0.5)
         spans = self.sound.there(
-            max(begin, round(self.first_picture * SAMPLE_RATE)),
+            max(begin, round((self.first_picture or 0.0) * SAMPLE_RATE)),
             min(end, round(shown * SAMPLE_RATE)),
         )
         numbers = range(self._step * PER_STEP, (self._step + 1) * PER_STEP)

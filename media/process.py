@@ -40,6 +40,11 @@ FORMATS = (
 )
 """The demuxers that may read a file."""
 
+GLOBAL_OPTIONS = (
+    *("-nostdin", "-hide_banner", "-nostats"),
+    *("-loglevel", "level+info"),
+    *("-filter_threads", "1"),
+)
 CHUNK = 1 << 18
 
 
@@ -189,7 +194,7 @@ def run(
             writes.append(stack.enter_context(os.fdopen(write, "wb", buffering=0)))
         command = ffmpeg.compile(
             outputs(*(f"pipe:{write.fileno()}" for write in writes)),
-            cmd=[binary(), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info"],
+            cmd=[binary(), *GLOBAL_OPTIONS],
         )
         process = subprocess.Popen(
             command,

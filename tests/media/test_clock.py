@@ -144,13 +144,12 @@ def test_the_waveform_lies_on_the_same_clock(flashes_and_clicks):
     assert not waveform[: int(0.6 * SAMPLE_RATE)].any()
 
 
-@pytest.mark.parametrize("container", ["mp4", "mkv", "ts", "avi", "webm"])
+@pytest.mark.parametrize("container", ["mp4", "ts", "avi"])
 def test_a_part_is_what_the_whole_has_there(ffmpeg, data_dir, tmp_path, container):
     """Seeking finds the same sound and the same pictures as reading from the start."""
-    codecs = {
-        "avi": ("-c:v", "mpeg4", "-c:a", "libmp3lame"),
-        "webm": ("-c:v", "libvpx", "-deadline", "realtime", "-c:a", "libvorbis"),
-    }.get(container, ("-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"))
+    codecs = ("-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac")
+    if container == "avi":
+        codecs = ("-c:v", "mpeg4", "-c:a", "libmp3lame")
     path = tmp_path / f"trailer.{container}"
     trailer = data_dir / "videos" / "edge" / "9c6d908ee0f6.ogv"
     ffmpeg("-i", trailer, "-t", "40", "-s", "160x96", *codecs, path)

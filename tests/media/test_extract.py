@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from media.errors import MediaError
-from media.extract import extract
+from media.extract import MAX_LAG, Cutter, extract
 from media.process import binary
 from media.waveform import load_waveform
 from schemas.waveform import SAMPLE_RATE
@@ -261,6 +261,23 @@ def test_segments_come_while_the_file_is_read(make):
     segments = extract(make("long.mp4", seconds=120), clip_seconds=5)
     assert next(segments).index == 0
     segments.close()
+
+
+def test_pictures_whose_sound_never_comes_are_let_go():
+    """Sound that ended early is known to have ended only with the file: memory stays bounded."""
+    cutter = Cutter(start=0.0, steps=4, step_seconds=5.0)
+    cutter.feed_times(b"frame:0    pts:0       pts_time:0\nfirst=1\n")
+    cutter.sound.add(0, np.ones(6 * SAMPLE_RATE, np.int16))
+    segments = []
+    for number in range(4000):  # 5000 s
+        cutter.feed_times(b"frame:%-4d pts:%-7d pts_time:0\npicture=1\n" % (number, number))
+        cutter.feed_pictures(b"P6\n1 1\n255\n\1\2\3")
+        segments += cutter.segments(ended=False)
+        assert len(cutter._pictures) <= (MAX_LAG + 20) / 1.25
+    assert [len(segment.frames) for segment in segments] == [1]
+    cutter.sound.add(4990 * SAMPLE_RATE, np.ones(10 * SAMPLE_RATE, np.int16))
+    segments += cutter.segments(ended=True)
+    assert [segment.start_seconds for segment in segments] == [0.0, 4990.0]
 
 
 @pytest.mark.parametrize("name", ["578bb1a5a6ab.mov", "79d49f42a5a4.mp4", "e18faf4b9a9d.mov"])
