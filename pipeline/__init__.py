@@ -5,6 +5,8 @@
 `build`          runs the graphs: what is to do, progress, what came of it
 `store`          the output folder: files by name, written atomically, on any of Beam's filesystems
 `steps`          the graphs' DoFns
-`download`       yt-dlp in a process of its own, guarded
+`download`       hands addresses to a process of its own, and ends it when it takes too long
+`downloading`    that process: yt-dlp, guarded
+`worker`         the local runner's worker process
 `progress`       what a person watches
 """

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 import teacher
 from media import process
-from pipeline import graph, steps
+from pipeline import graph, steps, worker
 from pipeline.progress import Watch
 from pipeline.settings import Settings
 from pipeline.store import Store, WorkVideo, video_key
@@ -24,9 +26,6 @@ from schemas import SchemaError
 from schemas.dataset_info import DatasetInfo, RunInfo, ShardInfo
 from schemas.ledger import CAUSES, FAILED, LedgerRow, latest
 from schemas.video_list import BadRow, VideoRow, draw_split
-
-LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
-"""Beam's local runner, by its name: `DirectRunner` would try to download another."""
 
 RUN = "run.json"
 """Name in `work/` of what tells whose work it is."""
@@ -93,7 +92,7 @@ def build(
     left = [item for item in todo if video_key(item.row.video_id) not in settled]
     if left:
         store.write(store.work("todo.jsonl"), (item.to_json().encode() + b"\n" for item in left))
-        pipeline = beam.Pipeline(options=_beam_options(processes, beam_args))
+        pipeline = _pipeline(processes, beam_args)
         graph.read_videos(pipeline, settings, store)
         with Watch(store, total=len(todo)):
             _run(pipeline)
@@ -112,7 +111,7 @@ def build(
         return Summary(info, ledger, frozenset())
 
     plan, failed = plan_shards(videos, info, settings.shard_bytes)
-    pipeline = beam.Pipeline(options=_beam_options(1, beam_args))
+    pipeline = _pipeline(1, beam_args)
     graph.pack(pipeline, store, plan, failed)
     _run(pipeline)
     info, new = _commit(store, info, plan)
@@ -265,20 +264,22 @@ def _versions() -> dict[str, str]:
     return {**versions, "ffmpeg": process.version(), "python": platform.python_version()}
 
 
-def _beam_options(processes: int, beam_args: Sequence[str]) -> PipelineOptions:
-    """Beam's options; the local runner with so many processes unless another one is named."""
-    args = list(beam_args)
-    if not any(arg.split("=")[0] == "--runner" for arg in args):
-        args.append(f"--runner={LOCAL_RUNNER}")
-        if processes > 1:
-            args += ["--direct_running_mode=multi_processing", f"--direct_num_workers={processes}"]
-            # Each process has its own TensorFlow: together they should not outnumber the cores.
-            threads = str(max(1, (os.cpu_count() or 1) // processes))
-            os.environ.setdefault("TF_NUM_INTRAOP_THREADS", threads)
-            os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
-            # Their log is Beam's own; what a person wants to know is in the ledger.
-            args.append("--default_sdk_harness_log_level=CRITICAL")
-    return PipelineOptions(args)
+def _pipeline(processes: int, beam_args: Sequence[str]) -> beam.Pipeline:
+    """An empty graph, for the runner that Beam's options name, or else for so many processes here.
+
+    The local runner is named: `DirectRunner` would try to download another.
+    """
+    options = PipelineOptions([*beam_args, f"--direct_num_workers={processes}"])
+    if any(arg.split("=")[0] == "--runner" for arg in beam_args):
+        return beam.Pipeline(options=options)
+    environment = None
+    if processes > 1:
+        environment = SubprocessSDKEnvironment.from_command_string(worker.COMMAND)
+        # Each process has its own TensorFlow: together they should not outnumber the cores.
+        threads = str(max(1, (os.cpu_count() or 1) // processes))
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", threads)
+        os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    return beam.Pipeline(runner=FnApiRunner(environment), options=options)
 
 
 def _run(pipeline: beam.Pipeline) -> None:

@@ -19,6 +19,7 @@ from yt_dlp.networking.exceptions import HTTPError, NoSupportingHandlers, Transp
 from yt_dlp.utils import GeoRestrictedError, UnsupportedError, YoutubeDLError
 
 from media.process import binary
+from pipeline.worker import end_with_parent
 
 FORMAT = "worst[height>=240]/worstvideo[height>=240]+worstaudio/best/bestvideo+bestaudio/bestaudio"
 """The smallest with sound and at least 240 lines; an address that names a file has one format."""
@@ -200,6 +201,7 @@ def _plain(message: str) -> str:
 
 def main() -> None:
     """Answer requests until stdin ends."""
+    end_with_parent()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever else writes to stdout must not pass for an answer
     guarded = False

@@ -155,10 +155,10 @@ def _print_json(file: str, heads: dict[str, Prediction], k: int) -> None:
 
 def _print_table(file: str, heads: dict[str, Prediction], k: int) -> None:
     any_head = next(iter(heads.values()))
-    caption = f"{any_head.duration:.1f} s of sound; a step hears {any_head.hears_seconds:.1f} s"
+    heard = f"{any_head.duration:.1f} s of sound; a step hears {any_head.hears_seconds:.1f} s"
     if any_head.tiled:
-        caption = f"{any_head.duration:.1f} s of sound, repeated: too short for one step"
-    table = Table(title=Text(file), caption=caption, show_lines=True)
+        heard = f"{any_head.duration:.1f} s of sound, repeated: too short for one step"
+    table = Table(show_lines=True)
     table.add_column("seconds", justify="right")
     for name in heads:
         table.add_column(name, overflow="fold")
@@ -166,7 +166,9 @@ def _print_table(file: str, heads: dict[str, Prediction], k: int) -> None:
     for step, time in enumerate(any_head.times):
         cells = ["\n".join(f"{p:6.1%} {readable(c)}" for c, p in top[step]) for top in tops]
         table.add_row(f"{time:.1f}", *map(Text, cells))
-    Console().print(table)
+    console = Console()
+    console.print(Text(f"{file}: {heard}"), soft_wrap=True)
+    console.print(table)
 
 
 def readable(name: str) -> str:
