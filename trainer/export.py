@@ -7,7 +7,6 @@ import posixpath
 import tempfile
 from pathlib import Path
 
-import keras
 import tensorflow as tf
 
 from trainer.network import SoundNet
@@ -40,11 +39,12 @@ def save_saved_model(model: SoundNet, folder: str) -> None:
         logits = model(tiled[:, : tf.maximum(samples, shortest)], training=False)
         return {name: tf.nn.softmax(values) for name, values in logits.items()}
 
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    signature = [tf.TensorSpec([None, None], tf.float32, name="waveform")]
-    archive.add_endpoint("serve", probabilities, input_signature=signature)
-    archive.write_out(folder, verbose=False)
+    module = tf.Module()
+    # Not the model: Keras's variables and TensorFlow's inside them would both be written.
+    module.weights = [weight.value for weight in model.weights]
+    signature = tf.TensorSpec([None, None], tf.float32, name="waveform")
+    module.serve = tf.function(probabilities, input_signature=[signature], autograph=False)
+    tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})
     extra = posixpath.join(folder, "assets.extra")
     tf.io.gfile.makedirs(extra)
     with tf.io.gfile.GFile(posixpath.join(extra, "heads.json"), "w") as file:
