@@ -84,9 +84,9 @@ def extract(
     step of which most is there. Silence stands in gaps of the sound within a step that counts.
     What is damaged or cut off in a file is as if it were not there.
 
-    Raises ValueError for wrong arguments, MediaError if the file gives nothing: not_found,
-    unreadable, no_audio, no_video, bad_audio, bad_video, too_long, too_large. Only the causes
-    timeout, too_long, and unreadable or too_large where ffmpeg died, can also come after segments.
+    Raises ValueError for wrong arguments, MediaError with any of its causes if the file gives
+    nothing. After segments only these can come: timeout, too_long (a length that the header did
+    not tell), unreadable or too_large (ffmpeg died).
     """
     check_channels(channels)
     if not 0 < step_seconds <= 3600:
