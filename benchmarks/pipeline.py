@@ -1,6 +1,6 @@
 """How much of the pipeline's wall time is ffmpeg and the teachers themselves.
 
-    python benchmarks/pipeline.py --videos videos.csv --teachers imagenet places
+    python -m benchmarks.pipeline --videos videos.csv --teachers imagenet places
 
 In one run, over the same videos, with as many processes:
   ffmpeg    bare ffmpeg making 22,050 Hz mono sound and one picture per 5 s of each video
@@ -23,11 +23,12 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import machine
+
 import numpy as np
 
 import media
 import teacher
+from benchmarks import machine
 from media import process
 from pipeline.__main__ import read_list
 

@@ -1,6 +1,6 @@
 """Pictures a second of each teacher, preprocessing and prediction apart, beside the bare network.
 
-    python benchmarks/teachers.py imagenet places --threads 1 --output result.json
+    python -m benchmarks.teachers imagenet places --threads 1 --output result.json
 
 The pictures are noise of the size that `media` gives (256 x 341). The bare network is the same one
 called on one batch of the same size that is ready in memory: no padding, no copies, no checks. The
@@ -18,10 +18,11 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import machine
+
 import numpy as np
 
 import teacher
+from benchmarks import machine
 from teacher.networks import open_network
 
 FRAME_SHAPE = (256, 341, 3)
@@ -45,7 +46,7 @@ def measure(spec: teacher.TeacherSpec, pictures: int, rounds: int) -> dict[str, 
     frames = [random.integers(0, 256, FRAME_SHAPE, np.uint8) for _ in range(pictures)]
     batch = loaded.preprocess(frames)
 
-    network = open_network(spec).forward
+    network = open_network(spec).build()
     bare = tf.function(lambda part: network(part, training=False))
     part = tf.constant(batch[: loaded.batch])
     calls = pictures // loaded.batch

@@ -22,7 +22,7 @@ import teacher
 from pipeline.download import Downloader, DownloadError
 from pipeline.settings import Settings
 from pipeline.store import Store
-from schemas import SchemaError
+from schemas import SchemaError, tfrecord
 from schemas.clip import ClipRecord
 from schemas.ledger import DONE, FAILED, LedgerRow
 from schemas.video_list import VideoRow
@@ -301,16 +301,9 @@ class WriteShard(beam.DoFn):
         self.store = store
 
     def process(self, shard: Shard) -> Iterator[LedgerRow]:
-        import tensorflow as tf
-
-        with tempfile.TemporaryDirectory(prefix="soundnet-") as folder:
-            path = Path(folder) / shard.file
-            with tf.io.TFRecordWriter(str(path)) as writer:
-                for _, clips in shard.videos:
-                    for name in clips:
-                        writer.write(self.store.read(self.store.work(name)))
-            with path.open("rb") as file:
-                self.store.write(self.store.path(shard.file), iter(lambda: file.read(1 << 20), b""))
+        names = (name for _, clips in shard.videos for name in clips)
+        records = (tfrecord.frame(self.store.read(self.store.work(name))) for name in names)
+        self.store.write(self.store.path(shard.file), records)
         yield from read_marks([mark for mark, _ in shard.videos], self.store)
 
 

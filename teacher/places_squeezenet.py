@@ -52,9 +52,8 @@ def find(weights: str | None) -> tuple[Path, Path]:
     return network, mean
 
 
-def load(weights: str | None) -> tuple[keras.Model, np.ndarray]:
-    """The network (N, 224, 224, 3) -> probabilities (N, 365), and the mean image, float32
-    (256, 256, 3), BGR.
+def read(weights: str | None) -> tuple[Path, np.ndarray]:
+    """The network's file, and the mean image, float32 (256, 256, 3), BGR.
 
     Raises:
         TeacherError: not there, or not the known files.
@@ -63,6 +62,11 @@ def load(weights: str | None) -> tuple[keras.Model, np.ndarray]:
     _check(network.read_bytes(), network, SHA256[NETWORK])
     blob = mean.read_bytes()
     _check(blob, mean, SHA256[MEAN])
+    return network, read_mean(blob)
+
+
+def load(network: Path) -> keras.Model:
+    """The network (N, 224, 224, 3) -> probabilities (N, 365), from the file that `read` gave."""
     import keras
 
     model = keras.saving.load_model(network, compile=False, safe_mode=True)
@@ -71,7 +75,7 @@ def load(weights: str | None) -> tuple[keras.Model, np.ndarray]:
     scores = model.get_layer("global_average_pooling2d").input
     mean_scores = keras.layers.AveragePooling2D(scores.shape[1:3])(scores)
     probs = keras.layers.Softmax()(keras.layers.Flatten()(mean_scores))
-    return keras.Model(model.inputs, probs), read_mean(blob)
+    return keras.Model(model.inputs, probs)
 
 
 def read_mean(blob: bytes) -> np.ndarray:

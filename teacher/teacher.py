@@ -9,7 +9,7 @@ import numpy as np
 
 from schemas.dataset_info import TeacherInfo
 from teacher.networks import Network, open_network
-from teacher.spec import TeacherError, TeacherSpec
+from teacher.spec import DEFAULTS, TeacherError, TeacherSpec
 
 BATCH = 16
 """Frames that a network is given at a time, always; the last ones are padded.
@@ -34,20 +34,14 @@ class Teacher:
         import tensorflow as tf
 
         self.preprocess = network.preprocessing
-        self.info = TeacherInfo(
-            name=spec.name,
-            # Not the whole path: it says nothing on another machine.
-            network=Path(spec.network).name,
-            classes=network.classes,
-            preprocessing=network.preprocessing.words,
-            sha256=network.sha256,
-        )
+        self.info = _info(spec, network)
         self.batch = batch
         self._logits = network.logits
         size = network.preprocessing.size
+        model = network.build()
 
         def forward(frames: tf.Tensor) -> tf.Tensor:
-            outputs = network.forward(frames, training=False)
+            outputs = model(frames, training=False)
             if isinstance(outputs, dict):  # a SavedModel's
                 (outputs,) = outputs.values()
             return tf.cast(outputs, tf.float32)
@@ -142,10 +136,25 @@ def load(spec: TeacherSpec) -> Teacher:
 
 
 def describe(spec: TeacherSpec) -> TeacherInfo:
-    """What a data set says of a teacher. It is loaded for that, so that whatever is wrong with it
-    shows before a run begins.
+    """What a data set says of a teacher.
+
+    The teachers that this room knows have their weights checked by their hash, which takes no time;
+    others are loaded, so that whatever is wrong with one shows before a run begins.
 
     Raises:
         TeacherError: as `load`.
     """
+    if spec.network in DEFAULTS.values():
+        return _info(spec, open_network(spec))
     return load(spec).info
+
+
+def _info(spec: TeacherSpec, network: Network) -> TeacherInfo:
+    return TeacherInfo(
+        name=spec.name,
+        # Not the whole path: it says nothing on another machine.
+        network=Path(spec.network).name,
+        classes=network.classes,
+        preprocessing=network.preprocessing.words,
+        sha256=network.sha256,
+    )
