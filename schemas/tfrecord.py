@@ -13,7 +13,7 @@ _MASK_DELTA = 0xA282EAD8
 
 
 def frame(record: bytes) -> bytes:
-    """One record as it stands in a TFRecord file: length, its checksum, the record, its checksum."""
+    """One record as a TFRecord file has it: length, its checksum, the record, its checksum."""
     length = struct.pack("<Q", len(record))
     return length + _masked_crc(length) + record + _masked_crc(record)
 
