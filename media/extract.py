@@ -86,7 +86,7 @@ def extract(
 
     Raises ValueError for wrong arguments, MediaError with any of its causes if the file gives
     nothing. After segments only these can come: timeout, too_long (a length that the header did
-    not tell), unreadable or too_large (ffmpeg died).
+    not tell), too_large (a picture or memory midway), unreadable (ffmpeg died).
     """
     check_channels(channels)
     if not 0 < step_seconds <= 3600:
@@ -138,6 +138,8 @@ def _extract(
     yield from cutter.segments(ended=True)
     if cutter.index == 0:
         raise _nothing(path, start, cutter, report)
+    if report.limit():
+        raise process.failure("too_large", f"{path} was read only in part", report)
 
 
 def picture_output(

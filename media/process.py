@@ -155,19 +155,25 @@ class Report:
         """Whether one of the last errors holds the text."""
         return any(text in line for line in self.errors)
 
+    def limit(self) -> str | None:
+        """The limit that the last errors name, if any."""
+        if self.says("exceeds specified max pixel count"):
+            return "a picture has more than Limits.max_pixels"
+        if self.says("Cannot allocate memory") or self.says("pthread_create() failed"):
+            return "ffmpeg needs more than Limits.max_memory_bytes"
+        return None
+
 
 def failure(cause: str, message: str, report: Report) -> MediaError:
-    """The error for a file that gave nothing: `cause`, unless ffmpeg's words name a limit."""
-    if report.says("exceeds specified max pixel count"):
-        cause, message = "too_large", f"{message}: a picture has more than Limits.max_pixels"
-    elif report.says("Cannot allocate memory") or report.says("pthread_create() failed"):
-        cause, message = "too_large", f"{message}: ffmpeg needs more than Limits.max_memory_bytes"
+    """The error with ffmpeg's own words; too_large, whatever the cause, if they name a limit."""
+    if limit := report.limit():
+        cause, message = "too_large", f"{message}: {limit}"
     words = report.words()
     return MediaError(cause, f"{message}; ffmpeg: {words}" if words else message)
 
 
 def run(
-    outputs: Callable[..., ffmpeg.nodes.Stream] | ffmpeg.nodes.Stream,
+    outputs: Callable[..., ffmpeg.nodes.Stream],
     pipes: Sequence[str],
     report: Report,
     limits: Limits,
@@ -183,8 +189,9 @@ def run(
     on_header: called once, as soon as ffmpeg has described its input
     stdin: an open file that ffmpeg reads as "pipe:0"
 
-    The process ends with the generator, whatever happens. Exit codes are not judged here, except
-    death by a signal. Raises MediaError: timeout, unreadable, and what on_header raises.
+    The process ends with the generator, whatever happens. What ffmpeg could not read is judged by
+    the caller: an exit code alone is no error here. Raises MediaError: timeout, too_large (out of
+    memory), unreadable (died of a signal), and what on_header raises.
     """
     with contextlib.ExitStack() as stack:
         reads, writes = {}, []
@@ -239,8 +246,9 @@ def run(
             code = process.wait(limits.idle_seconds)
         except subprocess.TimeoutExpired:
             raise failure("timeout", _late(waited, limits), report) from None
-        if code < 0:
-            raise failure("unreadable", f"ffmpeg died of signal {-code}", report)
+        if code < 0 or (code and report.limit()):
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            raise failure("unreadable", f"ffmpeg ended by {how}", report)
 
 
 def _late(waited: float, limits: Limits) -> str:

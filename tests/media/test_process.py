@@ -115,6 +115,17 @@ def test_limits(make, limits, expected):
     assert len(list(extract(path, limits=Limits(max_pixels=3 * 160 * 120, max_seconds=3.5)))) == 1
 
 
+def test_pictures_that_grow_beyond_the_limit_are_not_cut_in_silence(make, tmp_path):
+    small = make("small.ts", seconds=6)
+    large = make("huge.ts", "-output_ts_offset", "6", seconds=6, size="640x480")
+    (tmp_path / "grows.ts").write_bytes(small.read_bytes() + large.read_bytes())
+    segments = extract(tmp_path / "grows.ts", limits=Limits(max_pixels=100_000), clip_seconds=5)
+    assert next(segments).frame_times == [2.5]
+    with pytest.raises(MediaError, match=r"Limits\.max_pixels") as caught:
+        list(segments)
+    assert caught.value.cause == "too_large"
+
+
 def test_memory_is_bounded(make):
     with pytest.raises(MediaError):
         list(extract(make("plain.mp4"), limits=Limits(max_memory_bytes=5 * 2**20)))
