@@ -127,10 +127,12 @@ def report(demo: Demo, published: bool) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--videos", help="a folder of videos or a video list of your own")
-    parser.add_argument("--folder", type=Path, default=Path("demo"), help="where to put it all")
+    parser.add_argument(
+        "--folder", type=Path, help="where to put it all (default: demo, or demo/NAME of --videos)"
+    )
     parser.add_argument("--steps", default="120", help="training steps (default: %(default)s)")
     args = parser.parse_args()
-    demo = Demo(args.folder)
+    demo = Demo(args.folder or Path("demo", Path(args.videos or "").stem))
     demo.folder.mkdir(parents=True, exist_ok=True)
     python = sys.executable
 
@@ -150,17 +152,21 @@ def main() -> int:
         *("--log-every", "10", "--validate-every", "60"),
     )
 
-    sounds = _done(Path(data))[:2]
-    predict = (python, "-m", "soundnet", "predict", *sounds, "--top", "3")
-    demo.run("listen with the trained network", *predict, "--weights", f"{model}/model.keras")
     published = _fetch_published(demo)
-    if published:
-        demo.run("listen with the published network", *predict)
-    for name in ["model.keras", "published"][: 1 + published]:
-        weights = f"{model}/model.keras" if name == "model.keras" else name
-        with (demo.folder / f"predictions-{name}.jsonl").open("w") as file:
-            command = [*predict, "--json", "--weights", weights]
-            subprocess.run(command, stdout=file, stderr=subprocess.DEVNULL, check=True)
+    if sounds := _done(Path(data))[:2]:
+        predict = (python, "-m", "soundnet", "predict", *sounds, "--top", "3")
+        networks = {"trained": f"{model}/model.keras"}
+        if published:
+            networks["published"] = "published"
+        for name, weights in networks.items():
+            demo.run(f"listen with the {name} network", *predict, "--weights", weights)
+            with (demo.folder / f"predictions-{name}.jsonl").open("w") as file:
+                subprocess.run(
+                    [*predict, "--json", "--weights", weights],
+                    stdout=file,
+                    stderr=subprocess.DEVNULL,
+                    check=True,
+                )
     text = report(demo, published)
     (demo.folder / "report.md").write_text(text)
     CONSOLE.print(Markdown(text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -20,8 +21,8 @@ from apache_beam.io.filesystems import FileSystems
 from rich.console import Console
 from rich.table import Table
 
-from media import Limits, MediaError
-from pipeline.build import Summary, build
+from media import Limits
+from pipeline.build import Summary, WorkerDied, build
 from pipeline.settings import Settings
 from schemas import SchemaError, video_list
 from schemas.audio import CODECS
@@ -37,8 +38,8 @@ examples:
   python -m pipeline --input urls.txt --output data --retry network,blocked
 
 The same command, given again, does only what is missing: after a kill it goes on where it was.
-Options that are not listed here go to Beam (--runner FlinkRunner, --runner DataflowRunner
---project ..., see Beam's documentation of the runner).
+With a --runner (FlinkRunner, DataflowRunner ...), options that are not listed here go to Beam; see
+its documentation of the runner.
 
 teachers:
 """
@@ -166,15 +167,17 @@ def read_list(source: str) -> tuple[list[video_list.VideoRow], list[video_list.B
     """
     if "://" not in source and Path(source).is_dir():
         names = sorted(path.name for path in Path(source).iterdir() if path.is_file())
-        rows = [video_list.VideoRow(video_list.default_id(name), f"./{name}") for name in names]
-        bad, base = [], Path(source)
+        text, name = "\n".join(json.dumps({"url": f"./{name}"}) for name in names), "names.jsonl"
+        base = Path(source)
     else:
-        with FileSystems.open(source, compression_type="auto") as file:
-            rows, bad = video_list.parse(file.read().decode("utf-8-sig"), source)
-        base = Path(source).parent
-    if "://" in source:
-        return rows, bad
-    return [row.under(base) for row in rows], bad
+        try:
+            with FileSystems.open(source, compression_type="auto") as file:
+                text = file.read().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise SchemaError(f"{source} is no text in UTF-8 ({error})") from error
+        name, base = source, Path(source).parent
+    rows, bad = video_list.parse(text, name)
+    return (rows if "://" in source else [row.under(base) for row in rows]), bad
 
 
 def print_summary(summary: Summary, output: str, console: Console) -> None:
@@ -197,12 +200,20 @@ def print_summary(summary: Summary, output: str, console: Console) -> None:
     again = sorted(cause for cause in summary.causes if not CAUSES[cause].permanent)
     if again:
         console.print(f"Some of these may succeed another time: --retry {','.join(again)}")
+    if summary.elsewhere:
+        console.print(
+            f"{len(summary.elsewhere)} videos, {summary.elsewhere[0]} among them, are known from "
+            "another address and were taken for the same; give them other ids if they are not."
+        )
     console.print(f"{len(summary.new)} videos in this run; each one's fate is in {output}/ledger-*")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, or 2 when nothing could be begun."""
-    args, beam_args = parser().parse_known_args(argv)
+    parse = parser()
+    args, beam_args = parse.parse_known_args(argv)
+    if beam_args and not any(arg.split("=")[0] == "--runner" for arg in beam_args):
+        parse.error(f"unknown options {' '.join(beam_args)} (Beam's own go with a --runner)")
     console = Console(soft_wrap=True)
     try:
         teachers = args.teachers if args.teachers != ["none"] else []
@@ -228,7 +239,7 @@ def main(argv: list[str] | None = None) -> int:
             retry=args.retry,
             beam_args=beam_args,
         )
-    except (SchemaError, TeacherError, MediaError, OSError) as error:
+    except (SchemaError, TeacherError, WorkerDied, OSError) as error:
         print(f"python -m pipeline: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

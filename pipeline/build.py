@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import dataclasses
 import importlib.metadata
-import json
 import os
 import platform
+import threading
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -23,12 +24,17 @@ from pipeline.progress import Watch
 from pipeline.settings import Settings
 from pipeline.store import Store, WorkVideo, video_key
 from schemas import SchemaError
+from schemas.dataset_info import FILE_NAME as INFO_NAME
 from schemas.dataset_info import DatasetInfo, RunInfo, ShardInfo
 from schemas.ledger import CAUSES, FAILED, LedgerRow, latest
 from schemas.video_list import BadRow, VideoRow, draw_split
 
-RUN = "run.json"
-"""Name in `work/` of what tells whose work it is."""
+RECIPE, TODO, PLAN = "recipe.json", "todo.jsonl", "plan.jsonl"
+"""Names in the work folder."""
+
+
+class WorkerDied(RuntimeError):
+    """A worker process ended in the middle of its work."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +44,14 @@ class Summary:
     Attributes:
         rows: the ledger's last word on every video of the data set, by its id.
         new: ids of the videos that this run settled.
+        elsewhere: ids that the list gives another address than the ledger does; they were taken
+            for the same videos.
     """
 
     info: DatasetInfo
     rows: dict[str, LedgerRow]
     new: frozenset[str]
+    elsewhere: tuple[str, ...]
 
     @property
     def causes(self) -> Counter[str]:
@@ -73,49 +82,70 @@ def build(
             business.
 
     Raises:
-        SchemaError: the folder holds data made with other settings, or there is nothing to do.
+        SchemaError: the folder holds data made with other settings, or another run is at work.
+        WorkerDied: a worker was killed, for example for want of memory.
     """
     for cause in set(retry) - set(CAUSES):
         raise SchemaError(f"no cause {cause!r} to retry; there are {', '.join(CAUSES)}")
-    store = Store(output)
-    recipe = _recipe(settings)
-    info = store.info() or recipe
-    if not _same_recipe(info, recipe):
-        raise SchemaError(_other_recipe(store.root, info, recipe))
-    ledger = latest(store.ledger(info))
-    _open_work(store, recipe, run=len(info.runs))
+    with Store(output).locked():
+        return _build(rows, bad_rows, output, settings, processes, frozenset(retry), beam_args)
 
-    todo = _todo(rows, bad_rows, ledger, settings, frozenset(retry))
-    _drop_retried(store, frozenset(retry))
+
+def _build(
+    rows: Sequence[VideoRow],
+    bad_rows: Sequence[BadRow],
+    output: str,
+    settings: Settings,
+    processes: int,
+    retry: frozenset[str],
+    beam_args: Sequence[str],
+) -> Summary:
+    versions = _versions()
+    recipe = _recipe(settings)
+    info = Store(output).info() or recipe
+    if not _same_recipe(info, recipe):
+        raise SchemaError(_other_recipe(output, info, recipe))
+    store = Store(output, run=len(info.runs))
+    store.clear_work(before=store.run)
+    ledger = latest(store.ledger(info))
+    todo = _todo(rows, bad_rows, ledger, settings, retry)
+    elsewhere = tuple(row.video_id for row in rows if ledger.get(row.video_id, row).url != row.url)
+    _open_work(store, recipe, retry)
+
     videos = store.videos()
     settled = {key for key, video in videos.items() if video.is_settled}
     left = [item for item in todo if video_key(item.row.video_id) not in settled]
     if left:
-        store.write(store.work("todo.jsonl"), (item.to_json().encode() + b"\n" for item in left))
+        store.write(store.work(TODO), (item.to_json().encode() + b"\n" for item in left))
         pipeline = _pipeline(processes, beam_args)
         graph.read_videos(pipeline, settings, store)
         with Watch(store, total=len(todo)):
             _run(pipeline)
         videos = store.videos()
-    lost = [
-        item.row.video_id
-        for item in left
-        if not videos.get(video_key(item.row.video_id), WorkVideo()).is_settled
-    ]
-    if lost:
-        raise SchemaError(
-            f"{len(lost)} videos were neither done nor failed when the run ended, {lost[0]!r} "
-            "among them: the runner lost them. Run the same command again to go on."
-        )
-    if not videos:
-        return Summary(info, ledger, frozenset())
+        lost = [
+            item.row.video_id
+            for item in left
+            if not videos.get(video_key(item.row.video_id), WorkVideo()).is_settled
+        ]
+        if lost:
+            raise WorkerDied(
+                f"{len(lost)} videos were neither done nor failed when the run ended, {lost[0]!r} "
+                "among them. Run the same command again to go on."
+            )
+    plan = plan_shards(videos, info, settings.shard_bytes)
+    if not plan:
+        store.clear_work(before=store.run + 1)
+        return Summary(info, ledger, frozenset(), elsewhere)
 
-    plan, failed = plan_shards(videos, info, settings.shard_bytes)
+    store.write(store.work(PLAN), (shard.to_json().encode() + b"\n" for shard in plan))
     pipeline = _pipeline(1, beam_args)
-    graph.pack(pipeline, store, plan, failed)
+    graph.pack(pipeline, store)
     _run(pipeline)
-    info, new = _commit(store, info, plan)
-    return Summary(info, latest(store.ledger(info)), new)
+    info = _commit(store, info, plan, versions)
+    rows_now = latest(store.ledger(info))
+    keys = {video[0].split(".")[0] for shard in plan for video in shard.videos}
+    new = frozenset(video_id for video_id in rows_now if video_key(video_id) in keys)
+    return Summary(info, rows_now, new, elsewhere)
 
 
 def _recipe(settings: Settings) -> DatasetInfo:
@@ -153,26 +183,22 @@ def _other_recipe(where: str, there: DatasetInfo, here: DatasetInfo) -> str:
     )
 
 
-def _open_work(store: Store, recipe: DatasetInfo, run: int) -> None:
-    """Go on with the work of an unfinished run, or begin anew.
-
-    Work whose run the data set already counts was left by a run killed while it was tidying up.
-    """
-    names = store.list("work")
-    if RUN in names:
-        left = json.loads(store.read(store.work(RUN)))
-        if left["run"] < run:
-            store.clear_work()
-        else:
-            there = DatasetInfo.from_json(json.dumps(left["recipe"]), RUN)
-            if not _same_recipe(there, recipe):
-                where = store.path("work")
-                raise SchemaError(
-                    _other_recipe(where, there, recipe) + f" Or remove {where} to begin again."
-                )
-            return
-    data = {"run": run, "recipe": json.loads(recipe.to_json())}
-    store.write(store.work(RUN), json.dumps(data).encode())
+def _open_work(store: Store, recipe: DatasetInfo, retry: frozenset[str]) -> None:
+    """Go on with the work of a run that was killed, or begin."""
+    path = store.work(RECIPE)
+    if RECIPE not in store.list(store.work()):
+        store.scratch()
+        store.write(path, recipe.to_json().encode())
+        return
+    there = DatasetInfo.from_json(store.read(path).decode(), path)
+    if not _same_recipe(there, recipe):
+        raise SchemaError(
+            _other_recipe(store.work(), there, recipe)
+            + f" Or remove {store.work()} to begin again."
+        )
+    # Failures that are to be tried again, with all that is left of them.
+    again = {key for key, video in store.videos().items() if video.cause in retry}
+    store.delete(name for name in store.list(store.work()) if name.split(".")[0] in again)
 
 
 def _todo(
@@ -209,53 +235,51 @@ def _drop_retried(store: Store, retry: frozenset[str]) -> None:
 
 def plan_shards(
     videos: dict[str, WorkVideo], info: DatasetInfo, shard_bytes: int
-) -> tuple[list[steps.Shard], list[list[str]]]:
-    """Which clip goes into which new shard, and the ledger rows of failed videos.
+) -> list[steps.Shard]:
+    """Which clip goes into which new shard; videos that failed come in shards without a file.
 
     Videos follow each other by their key, a hash of their id, so shards are mixed; all clips of a
-    video are in one shard. The same videos give the same plan, whoever read them.
+    video are in one shard. The same videos give the same plan, whoever read them. Videos that are
+    not settled are left out.
     """
+    settled = {key: video for key, video in sorted(videos.items()) if video.is_settled}
     plan: list[steps.Shard] = []
-    splits = sorted({video.split for video in videos.values() if not video.cause})
-    for split in splits:
+    for split in sorted({video.split for video in settled.values() if not video.cause}):
         number = len(info.splits.get(split, []))
         members: list[tuple[str, tuple[str, ...]]] = []
         filled = 0
-        done = sorted(k for k, v in videos.items() if v.split == split and not v.cause)
-        for key in done:
-            video = videos[key]
-            size = sum(video.clips.values())
+        for key, video in settled.items():
+            if video.cause or video.split != split:
+                continue
+            size = sum(video.clips[index] for index in range(video.expected))
             if members and filled + size > shard_bytes:
                 plan.append(steps.Shard(f"{split}-{number:05d}.tfrecord", tuple(members)))
                 number, members, filled = number + 1, [], 0
-            clips = tuple(f"{key}.{index:05d}.clip" for index in sorted(video.clips))
-            members.append((video.marks[0], clips))
+            clips = tuple(f"{key}.{index:05d}.clip" for index in range(video.expected))
+            members.append((video.mark, clips))
             filled += size
         plan.append(steps.Shard(f"{split}-{number:05d}.tfrecord", tuple(members)))
-    marks = sorted(
-        mark for v in videos.values() if v.cause for mark in v.marks if ".failed-" in mark
-    )
-    failed = [marks[start : start + 1000] for start in range(0, len(marks), 1000)]
-    return plan, failed
+    failed = [(video.mark, ()) for video in settled.values() if video.cause]
+    for start in range(0, len(failed), 1000):
+        plan.append(steps.Shard("", tuple(failed[start : start + 1000])))
+    return plan
 
 
 def _commit(
-    store: Store, info: DatasetInfo, plan: list[steps.Shard]
-) -> tuple[DatasetInfo, frozenset[str]]:
+    store: Store, info: DatasetInfo, plan: list[steps.Shard], versions: dict[str, str]
+) -> DatasetInfo:
     """Make what was packed part of the data set, in one stroke, and tidy up."""
-    ledger = f"ledger-{len(info.runs):05d}.jsonl"
-    data = store.read(store.work(steps.LEDGER))
-    store.write(store.path(ledger), data)
-    sizes = store.list()
+    sizes = store.list(store.root)
     splits = {split: list(shards) for split, shards in info.splits.items()}
     for shard in plan:
-        split = shard.file.split("-")[0]
-        splits.setdefault(split, []).append(ShardInfo(shard.file, shard.records, sizes[shard.file]))
-    info = dataclasses.replace(info, splits=splits, runs=[*info.runs, RunInfo(ledger, _versions())])
-    store.write_info(info)
-    store.clear_work()
-    new = (LedgerRow.from_json(line, ledger) for line in data.decode().splitlines())
-    return info, frozenset(row.video_id for row in new)
+        if shard.file:
+            listed = splits.setdefault(shard.file.split("-")[0], [])
+            listed.append(ShardInfo(shard.file, shard.records, sizes[shard.file]))
+    run = RunInfo(steps.ledger_name(store.run), versions)
+    info = dataclasses.replace(info, splits=splits, runs=[*info.runs, run])
+    store.write(store.path(INFO_NAME), info.to_json().encode())
+    store.clear_work(before=store.run + 1)
+    return info
 
 
 def _versions() -> dict[str, str]:
@@ -283,8 +307,32 @@ def _pipeline(processes: int, beam_args: Sequence[str]) -> beam.Pipeline:
 
 
 def _run(pipeline: beam.Pipeline) -> None:
-    """Run a graph to its end."""
-    result = pipeline.run()
-    state = result.wait_until_finish()
+    """Run a graph to its end.
+
+    Raises:
+        WorkerDied: a local worker process was killed. Beam itself would wait for it for ever.
+    """
+    died: list[str] = []
+    before = threading.excepthook
+
+    def notice(failure: threading.ExceptHookArgs) -> None:
+        if "Worker subprocess exited" in str(failure.exc_value):
+            died.append(str(failure.exc_value))
+            _thread.interrupt_main()
+        else:
+            before(failure)
+
+    threading.excepthook = notice
+    try:
+        state = pipeline.run().wait_until_finish()
+    except KeyboardInterrupt:
+        if not died:
+            raise
+        raise WorkerDied(
+            f"a worker process died ({died[0]}); was there enough memory? "
+            "Run the same command again to go on, with fewer --processes if need be."
+        ) from None
+    finally:
+        threading.excepthook = before
     if state not in (None, "DONE"):
-        raise RuntimeError(f"the Beam job ended as {state}")
+        raise WorkerDied(f"the Beam job ended as {state}; the same command goes on from here")

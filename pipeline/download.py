@@ -8,6 +8,7 @@ process, and only that download is lost.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -16,6 +17,9 @@ import subprocess
 import sys
 
 from media import Limits
+
+MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM, errno.EMFILE}
+"""Troubles of the machine, which would fail every video: they end the run, to be gone on with."""
 
 _GRACE_SECONDS = 5.0
 
@@ -58,6 +62,7 @@ class Downloader:
 
         Raises:
             DownloadError: with its cause.
+            OSError: the disk is full or can't be written, which is no fault of the video's.
         """
         process = self._started()
         request = {
@@ -81,12 +86,16 @@ class Downloader:
             self.close()
             raise DownloadError("download_error", f"the downloading process ended with code {code}")
         reply = json.loads(answer)
+        if reply.get("errno"):
+            raise OSError(reply["errno"], reply["message"])
         if reply["cause"]:
             raise DownloadError(reply["cause"], reply["message"])
         return reply["path"]
 
     def _started(self) -> subprocess.Popen:
-        if self._process is None or self._process.poll() is not None:
+        if self._process is not None and self._process.poll() is not None:
+            self.close()
+        if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "pipeline.downloading"],
                 stdin=subprocess.PIPE,
@@ -99,13 +108,13 @@ class Downloader:
         return self._process
 
     def close(self) -> None:
-        """End the process; the next `fetch` starts another."""
+        """End the process and what it started; the next `fetch` starts another."""
         process, self._process = self._process, None
         if process is None:
             return
-        process.stdin.close()
-        if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(_GRACE_SECONDS)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(_GRACE_SECONDS)
+        with contextlib.suppress(OSError):  # what was still to be written to it
+            process.stdin.close()
         process.stdout.close()

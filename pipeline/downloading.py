@@ -5,38 +5,49 @@ Not for people: `pipeline.download.Downloader` starts it.
 
 from __future__ import annotations
 
+import errno
 import functools
 import ipaddress
 import json
 import os
+import re
 import resource
 import socket
 import sys
 from pathlib import Path
 
+sys.modules["curl_cffi"] = None  # it resolves names itself, past the guard
+
 import yt_dlp
+from yt_dlp.downloader.external import ExternalFD
+from yt_dlp.downloader.rtmp import RtmpFD
 from yt_dlp.networking.exceptions import HTTPError, NoSupportingHandlers, TransportError
 from yt_dlp.utils import GeoRestrictedError, UnsupportedError, YoutubeDLError
 
-from media.process import binary
+from media.process import FORMATS, binary
+from pipeline.download import MACHINE_ERRORS
 from pipeline.worker import end_with_parent
 
 FORMAT = "worst[height>=240]/worstvideo[height>=240]+worstaudio/best/bestvideo+bestaudio/bestaudio"
 """The smallest with sound and at least 240 lines; an address that names a file has one format."""
 
+_NOT_PUBLIC = [
+    ipaddress.ip_network(text)
+    for text in (
+        # Forms of IPv6 that lead to IPv4 addresses, whichever.
+        *("::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16"),
+        "fec0::/10",  # site-local
+    )
+]
 _WORDS = [
     ("too_large", ("max-filesize", "file too large", "larger than")),
     ("blocked", ("not a bot", "rate-limit", "too many requests", "captcha", "try again later")),
     ("private", ("private", "login", "log in", "sign in", "members-only", "age-restricted")),
     ("gone", ("has been removed", "no longer available", "been terminated", "video unavailable")),
     ("blocked", ("not available in your country", "geo restrict", "georestricted")),
-    ("not_found", ("name or service not known", "nodename nor servname", "no address associated")),
-    (
-        "unsupported",
-        ("unsupported url", "no video formats", "is not a valid url", "unable to handle"),
-    ),
-    ("timeout", ("timed out",)),
+    ("unsupported", ("unsupported url", "no video formats", "not a valid url", "drm protected")),
 ]
+"""What sites and yt-dlp say, where no exception of its own tells what it is."""
 
 
 class ForbiddenAddress(OSError):
@@ -74,7 +85,16 @@ def is_public(address: str) -> bool:
     """Whether an IP address is one of the open internet."""
     ip = ipaddress.ip_address(address.split("%")[0])
     ip = getattr(ip, "ipv4_mapped", None) or ip
-    return ip.is_global and not ip.is_multicast
+    inside = any(ip.version == net.version and ip in net for net in _NOT_PUBLIC)
+    return ip.is_global and not ip.is_multicast and not inside
+
+
+def _refuse(downloader, filename: str, info: dict) -> bool:
+    """In place of yt-dlp's downloaders that are other programs: the guard doesn't reach those."""
+    raise UnsupportedError(f"{info.get('protocol')} of {info.get('url')}: needs another program")
+
+
+ExternalFD.real_download = RtmpFD.real_download = _refuse
 
 
 class _Log:
@@ -94,8 +114,9 @@ class _Log:
         self.errors.append(message)
 
 
-def download(url: str, folder: str, max_bytes: int) -> dict[str, str]:
-    """Download one video; returns its `path`, or `cause` and `message`."""
+def download(url: str, folder: str, max_bytes: int, guarded: bool = True) -> dict:
+    """Download one video; returns its `path`, or `cause` and `message`, or `errno` of a trouble
+    that is the machine's."""
     log = _Log()
 
     def check_size(progress: dict) -> None:
@@ -117,6 +138,10 @@ def download(url: str, folder: str, max_bytes: int) -> dict[str, str]:
         "external_downloader": {"default": "native"},
         "hls_prefer_native": True,
         "ffmpeg_location": binary(),
+        # ffmpeg joins two downloaded streams; what pretends to be one must not name other files.
+        "postprocessor_args": {
+            "merger+ffmpeg_i": ["-protocol_whitelist", "file", "-format_whitelist", FORMATS]
+        },
         "fixup": "never",
         "cachedir": False,
         "updatetime": False,
@@ -124,6 +149,8 @@ def download(url: str, folder: str, max_bytes: int) -> dict[str, str]:
         "noprogress": True,
         "logger": log,
     }
+    if guarded:
+        options["proxy"] = ""  # a proxy would resolve the names instead of us
     try:
         if url.split(":", 1)[0].lower() not in ("http", "https"):
             raise ForbiddenAddress(f"only http and https are downloaded, not {url!r}")
@@ -131,66 +158,75 @@ def download(url: str, folder: str, max_bytes: int) -> dict[str, str]:
             info = downloader.extract_info(url, download=False)
             entries = list(info["entries"]) if "entries" in info else [info]
             if len(entries) != 1:
-                found = f"a playlist of {len(entries)} or more videos; list them one by one"
-                return {"cause": "unsupported", "message": found, "path": ""}
-            downloader.process_ie_result(info, download=True)
-        files = sorted(Path(folder).glob("media.*"), key=lambda path: path.stat().st_size)
-        files = [path for path in files if path.suffix not in (".part", ".ytdl")]
-        if not files:
+                raise UnsupportedError(f"{url}, a playlist; list its videos one by one")
+            if entries[0].get("is_live"):
+                raise UnsupportedError(f"{url}, a live stream, which has no end")
+            done = downloader.process_ie_result(info, download=True)
+        done = done["entries"][0] if "entries" in done else done
+        files = [item.get("filepath") for item in done.get("requested_downloads") or []]
+        if not files or not files[0] or not os.path.isfile(files[0]):
             raise YoutubeDLError("; ".join(log.errors) or "yt-dlp wrote no file and said nothing")
-        return {"cause": "", "message": "", "path": str(files[-1])}
+        return {"cause": "", "message": "", "path": files[0]}
     except Exception as error:  # noqa: BLE001 - whatever a site does is told, not raised
         message = "; ".join(log.errors) or f"{type(error).__name__}: {error}"
-        return {"cause": cause_of(error, message), "message": _plain(message), "path": ""}
+        if number := _machine_error(error, message):
+            return {"errno": number, "message": message}
+        return {"cause": cause_of(error, message), "message": _plain(message)}
+
+
+def _machine_error(error: BaseException, message: str) -> int:
+    """The number of an error of this machine's; 0 if it is the download's."""
+    numbers = [getattr(link, "errno", None) for link in _chain(error)]
+    numbers += [int(found) for found in re.findall(r"\[Errno (\d+)\]", message)]
+    return next((number for number in numbers if number in MACHINE_ERRORS), 0)
 
 
 def cause_of(error: BaseException, message: str) -> str:
     """Which of `schemas.ledger.CAUSES` an error of yt-dlp's is."""
-    chain = list(_chain(error))
+    chain = _chain(error)
     for link in chain:
         if isinstance(link, ForbiddenAddress):
             return "forbidden"
-        if isinstance(link, _TooLarge) or getattr(link, "errno", None) == 27:  # EFBIG
+        if isinstance(link, _TooLarge) or getattr(link, "errno", None) == errno.EFBIG:
             return "too_large"
         if isinstance(link, GeoRestrictedError):
             return "blocked"
         if isinstance(link, (UnsupportedError, NoSupportingHandlers)):
             return "unsupported"
+        if isinstance(link, socket.gaierror):
+            return "not_found" if link.errno == socket.EAI_NONAME else "network"
         if isinstance(link, HTTPError):
-            if link.status == 404:
-                return "not_found"
-            if link.status in (410, 451):
-                return "gone"
-            if link.status == 401:
-                return "private"
-            if link.status in (403, 429):
-                return "blocked"
-            return "network"
-    words = message.lower()
-    if "not a public address" in words:
+            return _cause_of_status(link.status)
+    # An address that is not public may also be told in words alone.
+    words = re.sub(r"\[[\w:+.-]+\] \S+: ", "", message.lower())  # "[site] id: " is the video's own
+    if "which is not a public address" in words:
         return "forbidden"
+    if any(isinstance(link, TransportError) for link in chain):
+        return "network"
     for cause, signs in _WORDS:
         if any(sign in words for sign in signs):
             return cause
-    if any(isinstance(link, (TransportError, OSError)) for link in chain):
-        return "network"
-    return "download_error"
+    return "network" if any(isinstance(link, OSError) for link in chain) else "download_error"
 
 
-def _chain(error: BaseException | None, depth: int = 0):
-    """An error and all that led to it, as yt-dlp nests them."""
-    if error is None or depth > 10:
-        return
-    yield error
-    info = getattr(error, "exc_info", None)
-    for inner in (
-        getattr(error, "cause", None),
-        info[1] if info else None,
-        error.__cause__,
-        error.__context__,
-    ):
-        if isinstance(inner, BaseException) and inner is not error:
-            yield from _chain(inner, depth + 1)
+def _cause_of_status(status: int) -> str:
+    """The cause that an HTTP status is."""
+    known = {401: "private", 403: "blocked", 404: "not_found", 410: "gone", 429: "blocked"}
+    return known.get(status, "gone" if status == 451 else "network")
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    """An error and those that led to it, as yt-dlp and Python nest them."""
+    found: list[BaseException] = []
+    waiting = [error]
+    while waiting:
+        link = waiting.pop(0)
+        if isinstance(link, BaseException) and not any(link is known for known in found):
+            found.append(link)
+            info = getattr(link, "exc_info", None)
+            # Not __context__: what a site's code caught and went on from is not the cause.
+            waiting += [getattr(link, "cause", None), info[1] if info else None, link.__cause__]
+    return found
 
 
 def _plain(message: str) -> str:
@@ -201,7 +237,7 @@ def _plain(message: str) -> str:
 
 def main() -> None:
     """Answer requests until stdin ends."""
-    end_with_parent()
+    end_with_parent(group=True)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever else writes to stdout must not pass for an answer
     guarded = False
@@ -211,8 +247,10 @@ def main() -> None:
             guard_network()
             guarded = True
         limit = request["max_bytes"]
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-        answer = download(request["url"], request["folder"], limit)
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        answer = download(request["url"], request["folder"], limit, guarded)
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 

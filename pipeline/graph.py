@@ -33,25 +33,13 @@ def read_videos(pipeline: beam.Pipeline, settings: Settings, store: Store) -> No
     _ = clips | "WriteClips" >> beam.ParDo(steps.WriteClip(settings, store))
 
 
-def pack(
-    pipeline: beam.Pipeline, store: Store, plan: list[steps.Shard], failed: list[list[str]]
-) -> None:
+def pack(pipeline: beam.Pipeline, store: Store) -> None:
     """Clip records in, shards and the run's ledger out."""
-    done = (
+    _ = (
         pipeline
-        | "ListShards" >> beam.Create(plan)
+        | "ListShards" >> beam.io.ReadFromText(store.work("plan.jsonl"))
         | "SpreadShards" >> beam.Reshuffle()
         | "WriteShards" >> beam.ParDo(steps.WriteShard(store))
-    )
-    lost = (
-        pipeline
-        | "ListFailures" >> beam.Create(failed)
-        | "SpreadFailures" >> beam.Reshuffle()
-        | "ReadFailures" >> beam.FlatMap(steps.read_marks, store)
-    )
-    _ = (
-        (done, lost)
-        | "AllRows" >> beam.Flatten()
         | "OneLedger" >> beam.combiners.ToList()
         | "WriteLedger" >> beam.Map(steps.write_ledger, store)
     )

@@ -32,7 +32,7 @@ def count(store: Store) -> Count:
     return Count(
         videos_done=sum(video.is_settled and not video.cause for video in videos),
         videos_failed=sum(bool(video.cause) for video in videos),
-        clips=sum(len(video.clips) for video in videos),
+        clips=sum(len(video.clips) for video in videos if not video.cause),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import tempfile
@@ -19,7 +18,7 @@ from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 
 import media
 import teacher
-from pipeline.download import Downloader, DownloadError
+from pipeline.download import MACHINE_ERRORS, Downloader, DownloadError
 from pipeline.settings import Settings
 from pipeline.store import Store
 from schemas import SchemaError, tfrecord
@@ -30,13 +29,7 @@ from schemas.waveform import SAMPLE_RATE
 from teacher import TeacherSpec
 
 COUNTERS = "soundnet"
-"""Namespace of the counters: videos_done, videos_failed, failed_<cause>, clips, label_steps."""
-
-LEDGER = "ledger.jsonl"
-"""Name in `work/` of the ledger of the run under way."""
-
-_FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM, errno.EMFILE}
-"""Troubles of the machine, which would fail every video: they end the run, to be gone on with."""
+"""Namespace of Beam's counters: videos_done, videos_failed, failed_<cause>, clips, label_steps."""
 
 
 def _count(name: str, by: int = 1) -> None:
@@ -110,7 +103,7 @@ class ReadVideo(beam.DoFn):
         try:
             if todo.problem:
                 raise _Failed("bad_row", todo.problem)
-            with tempfile.TemporaryDirectory(prefix="soundnet-") as folder:
+            with tempfile.TemporaryDirectory(dir=self.store.scratch()) as folder:
                 path = todo.row.url
                 if not todo.row.is_local:
                     stage = "download"
@@ -127,7 +120,7 @@ class ReadVideo(beam.DoFn):
         except (media.MediaError, DownloadError, _Failed) as error:
             cause, message = error.cause, error.message
         except Exception as error:  # one bad video never ends a run
-            if isinstance(error, OSError) and error.errno in _FATAL:
+            if isinstance(error, OSError) and error.errno in MACHINE_ERRORS:
                 raise
             cause, message = "internal", traceback.format_exc(limit=-3)
         outcome = FAILED if cause else DONE
@@ -148,6 +141,9 @@ class ReadVideo(beam.DoFn):
                 media_seconds=0.0 if cause else round(samples / SAMPLE_RATE, 3),
                 bytes=size,
                 seconds=round(time.monotonic() - started, 3),
+                start=todo.row.start,
+                end=todo.row.end,
+                extra=todo.row.extra,
             )
         )
 
@@ -195,21 +191,19 @@ class TeacherHandler(ModelHandler[Clip, PredictionResult, teacher.Teacher]):
         self, batch: Sequence[Clip], model: teacher.Teacher, inference_args: dict | None = None
     ) -> Iterable[PredictionResult]:
         """Each clip with its float16 (label steps, classes), or with the fault in words."""
-        inputs: list[np.ndarray | str] = []
-        for clip in batch:
-            try:
-                inputs.append(model.preprocess(clip.frames))
-            except Exception as error:  # noqa: BLE001 - one bad picture never ends a run
-                inputs.append(f"{self.spec.name}: {type(error).__name__}: {error}")
-        good = [value for value in inputs if not isinstance(value, str)]
-        probs = model.predict(np.concatenate(good)).astype(np.float16) if good else None
-        position = 0
-        for clip, value in zip(batch, inputs, strict=True):
-            if isinstance(value, str):
-                yield PredictionResult(clip, value)
+        try:
+            probs = model([frame for clip in batch for frame in clip.frames])
+        except Exception as error:  # noqa: BLE001 - one bad picture never ends a run
+            if len(batch) > 1:  # find it
+                for clip in batch:
+                    yield from self.run_inference([clip], model)
             else:
-                yield PredictionResult(clip, probs[position : position + len(value)])
-                position += len(value)
+                fault = f"{self.spec.name}: {type(error).__name__}: {error}"
+                yield PredictionResult(batch[0], fault)
+            return
+        ends = np.cumsum([len(clip.frames) for clip in batch])
+        for clip, answer in zip(batch, np.split(probs.astype(np.float16), ends[:-1]), strict=True):
+            yield PredictionResult(clip, answer)
 
     def get_num_bytes(self, batch: Sequence[Clip]) -> int:
         """Bytes of the pictures; Beam's default would pickle them to find out."""
@@ -254,7 +248,6 @@ class WriteClip(beam.DoFn):
             _count("clips")
             _count("label_steps", len(clip.frame_times))
         except SchemaError as error:
-            _count("failed_teacher_error")
             self.store.mark(
                 LedgerRow(
                     video_id=row.video_id,
@@ -282,7 +275,7 @@ class Shard:
     """A shard to write.
 
     Attributes:
-        file: its name in the output folder.
+        file: its name in the output folder; "" where there are only videos that failed.
         videos: per video the name of its ledger row and of its clip files, in order.
     """
 
@@ -293,27 +286,37 @@ class Shard:
     def records(self) -> int:
         return sum(len(clips) for _, clips in self.videos)
 
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str) -> Shard:
+        data = json.loads(line)
+        return cls(data["file"], tuple((mark, tuple(clips)) for mark, clips in data["videos"]))
+
 
 class WriteShard(beam.DoFn):
-    """A shard of the plan in, its file written; yields the ledger rows of its videos."""
+    """A line of the plan in, its shard written; yields the ledger rows of its videos."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def process(self, shard: Shard) -> Iterator[LedgerRow]:
-        names = (name for _, clips in shard.videos for name in clips)
-        records = (tfrecord.frame(self.store.read(self.store.work(name))) for name in names)
-        self.store.write(self.store.path(shard.file), records)
-        yield from read_marks([mark for mark, _ in shard.videos], self.store)
-
-
-def read_marks(names: list[str], store: Store) -> Iterator[LedgerRow]:
-    """The ledger rows that stand in `work/` under these names."""
-    for name in names:
-        yield LedgerRow.from_json(store.read(store.work(name)).decode(), name)
+    def process(self, line: str) -> Iterator[LedgerRow]:
+        shard = Shard.from_json(line)
+        if shard.file:
+            names = (name for _, clips in shard.videos for name in clips)
+            records = (tfrecord.frame(self.store.read(self.store.work(name))) for name in names)
+            self.store.write(self.store.path(shard.file), records)
+        for mark, _ in shard.videos:
+            yield LedgerRow.from_json(self.store.read(self.store.work(mark)).decode(), mark)
 
 
 def write_ledger(rows: list[LedgerRow], store: Store) -> None:
     """Write this run's ledger, in the order of the video ids."""
     lines = (row.to_json().encode() + b"\n" for row in sorted(rows, key=lambda row: row.video_id))
-    store.write(store.work(LEDGER), lines)
+    store.write(store.path(ledger_name(store.run)), lines)
+
+
+def ledger_name(run: int) -> str:
+    """Name of a run's ledger, beside `dataset_info.json`."""
+    return f"ledger-{run:05d}.jsonl"

@@ -1,21 +1,25 @@
-"""The output folder: finished data beside `work/`, all on any of Beam's filesystems.
+"""The output folder: finished data, and beside it the work of the run under way.
 
     DIR/dataset_info.json             written last: what it names is the data set
     DIR/train-00000.tfrecord ...      shards, never touched again
     DIR/ledger-00000.jsonl ...        one a run
-    DIR/work/                         while a run is unfinished: what is in it is what is done
-        run.json                      the run under way: its number, what its records are like
-        todo.jsonl                    the videos to read
+    DIR/work-00001/                   the run under way (here the second): what is in it is done
+        recipe.json                   what its records are like
+        todo.jsonl, plan.jsonl        the videos to read, the shards to write
         <key>.<number>.clip           one clip record
         <key>.<split>.done-<n>.json   ledger row of a video whose n clips are (being) written
         <key>.<split>.failed-<cause>.json
+        tmp/                          downloads, files not yet whole (on a disk)
 
-Names say everything that resuming needs, so one listing of `work/` is enough, and a step that is
-run twice writes the same file twice. A file is there in whole or not at all.
+Names say everything that resuming needs, so one listing of the folder is enough, and a step that is
+run twice writes the same file twice. A file is there in whole or not at all. A run that has ended
+leaves nothing: a folder of work whose run `dataset_info.json` counts is only waiting to be removed.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import re
@@ -23,14 +27,17 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from apache_beam.io.filesystems import FileSystems
 
+from schemas import SchemaError
 from schemas.dataset_info import FILE_NAME as INFO_NAME
 from schemas.dataset_info import DatasetInfo
-from schemas.ledger import LedgerRow
+from schemas.ledger import DONE, LedgerRow
 
 _CLIP = re.compile(r"([0-9a-f]{32})\.(\d{5})\.clip")
+_WEIGHTIEST = "teacher_error"
 _MARK = re.compile(r"([0-9a-f]{32})\.([a-z]+)\.(?:done-(\d+)|failed-([a-z_]+))\.json")
 
 
@@ -41,94 +48,126 @@ def video_key(video_id: str) -> str:
 
 @dataclass
 class WorkVideo:
-    """What `work/` holds of one video.
+    """What the work folder holds of one video.
 
     Attributes:
         clips: size in bytes of each clip file, by its number.
+        split: its split; "" before it was read to its end.
         expected: how many clips the video has; None before it was read to its end.
-        marks: names of its ledger rows (a video that a teacher failed on has two).
+        cause: why it failed; "" if it did not.
+        mark: name of its ledger row.
     """
 
     clips: dict[int, int] = field(default_factory=dict)
     split: str = ""
     expected: int | None = None
     cause: str = ""
-    marks: list[str] = field(default_factory=list)
+    mark: str = ""
 
     @property
     def is_settled(self) -> bool:
         """Whether nothing is left to do for the video."""
-        return bool(self.cause) or (self.expected is not None and len(self.clips) == self.expected)
+        if self.cause:
+            return True
+        return self.expected is not None and self.clips.keys() >= set(range(self.expected))
 
 
 class Store:
-    """One output folder; picklable, so that workers carry it."""
+    """One output folder, seen by one run; picklable, so that workers carry it.
 
-    def __init__(self, root: str) -> None:
-        self.root = root if "://" in root else os.path.abspath(root)
+    Args:
+        root: on any filesystem that Beam knows.
+        run: number of the run under way, 0 for a data set's first.
+    """
+
+    def __init__(self, root: str, run: int = 0) -> None:
+        self.is_local = "://" not in root
+        self.root = os.path.abspath(root) if self.is_local else root
+        self.run = run
 
     def path(self, *names: str) -> str:
         return FileSystems.join(self.root, *names)
 
-    def work(self, name: str) -> str:
-        return self.path("work", name)
+    def work(self, *names: str) -> str:
+        return self.path(f"work-{self.run:05d}", *names)
 
-    def list(self, *folder: str) -> dict[str, int]:
+    def list(self, folder: str) -> dict[str, int]:
         """Size in bytes of every file of a folder, by name; empty if there is no such folder."""
-        path = self.path(*folder)
-        if "://" not in path:
-            if not os.path.isdir(path):
-                return {}
-            with os.scandir(path) as entries:
-                return {e.name: e.stat().st_size for e in entries if e.is_file()}
-        found = FileSystems.match([path.rstrip("/") + "/*"])[0].metadata_list
-        return {FileSystems.split(item.path)[1]: item.size_in_bytes for item in found}
+        if not self.is_local:
+            found = FileSystems.match([folder.rstrip("/") + "/*"])[0].metadata_list
+            return {FileSystems.split(item.path)[1]: item.size_in_bytes for item in found}
+        sizes = {}
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as all_:
+            for entry in all_:
+                with contextlib.suppress(FileNotFoundError):  # gone since it was listed
+                    if entry.is_file():
+                        sizes[entry.name] = entry.stat().st_size
+        return sizes
 
     def read(self, path: str) -> bytes:
         with FileSystems.open(path, compression_type="uncompressed") as file:
             return file.read()
 
-    def write(self, path: str, data: bytes | Iterable[bytes]) -> int:
-        """Write a file so that it is there in whole or not at all; returns its size."""
+    def write(self, path: str, data: bytes | Iterable[bytes]) -> None:
+        """Write a file so that it is there in whole or not at all."""
         chunks = [data] if isinstance(data, bytes) else data
-        local = "://" not in path
-        if local:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-        # An object store shows an object when it is closed; a disk needs a rename for that.
-        target = f"{path}.{uuid.uuid4().hex}.part" if local else path
-        size = 0
+        if not self.is_local:
+            # An object is there when it is closed, also by an error: so first have all of it.
+            with FileSystems.create(path, "application/octet-stream", "uncompressed") as file:
+                file.write(b"".join(chunks))
+            return
+        part = self.scratch() / f"{uuid.uuid4().hex}.part"
         try:
-            with FileSystems.create(target, "application/octet-stream", "uncompressed") as file:
+            with part.open("wb") as file:
                 for chunk in chunks:
                     file.write(chunk)
-                    size += len(chunk)
-                if local:
-                    file.flush()
-                    os.fsync(file.fileno())
-            if local:
-                os.replace(target, path)
-        except BaseException:
-            if local and os.path.exists(target):
-                os.remove(target)
-            raise
-        return size
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
-    def delete(self, paths: list[str]) -> None:
-        if paths:
+    def scratch(self) -> Path | None:
+        """A local folder for what is not yet whole; None for the system's own."""
+        if not self.is_local:
+            return None
+        folder = Path(self.work("tmp"))
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete files of the work folder."""
+        if paths := [self.work(name) for name in names]:
             FileSystems.delete(paths)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second run out of the folder. On object stores nothing does.
+
+        Raises:
+            SchemaError: there is another run.
+        """
+        if not self.is_local:
+            yield
+            return
+        os.makedirs(self.root, exist_ok=True)
+        with open(self.path(".lock"), "a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SchemaError(
+                    f"another run is at work in {self.root}; wait for its end, or end it"
+                ) from None
+            yield
 
     # What is finished.
 
     def info(self) -> DatasetInfo | None:
         """`dataset_info.json`, or None before the first run has ended."""
-        if INFO_NAME not in self.list():
-            return None
         path = self.path(INFO_NAME)
+        if not FileSystems.exists(path):
+            return None
         return DatasetInfo.from_json(self.read(path).decode(), path)
-
-    def write_info(self, info: DatasetInfo) -> None:
-        """Write `dataset_info.json`: from now on what it names is the data set."""
-        self.write(self.path(INFO_NAME), info.to_json().encode())
 
     def ledger(self, info: DatasetInfo) -> Iterator[LedgerRow]:
         """All ledger rows of a data set, in the order of its runs."""
@@ -144,29 +183,34 @@ class Store:
 
     def mark(self, row: LedgerRow) -> None:
         """Put down what became of a video."""
-        outcome = f"failed-{row.cause}" if row.cause else f"done-{row.clips}"
+        outcome = f"done-{row.clips}" if row.outcome == DONE else f"failed-{row.cause}"
         name = f"{video_key(row.video_id)}.{row.split}.{outcome}.json"
         self.write(self.work(name), row.to_json().encode() + b"\n")
 
-    def videos(self, names: dict[str, int] | None = None) -> dict[str, WorkVideo]:
-        """What `work/` holds (or the given listing of it), by `video_key`."""
+    def videos(self) -> dict[str, WorkVideo]:
+        """What the work folder holds, by `video_key`.
+
+        A video that was tried twice (a cluster runs a bundle again) may have several marks: being
+        done counts more than having failed, except that a teacher failed on one of its clips.
+        """
         videos: dict[str, WorkVideo] = {}
-        for name, size in (self.list("work") if names is None else names).items():
+        for name, size in sorted(self.list(self.work()).items()):
             if match := _CLIP.fullmatch(name):
                 videos.setdefault(match[1], WorkVideo()).clips[int(match[2])] = size
             elif match := _MARK.fullmatch(name):
                 video = videos.setdefault(match[1], WorkVideo())
-                video.split = match[2]
-                video.marks.append(name)
-                if match[4]:
-                    video.cause = match[4]
-                else:
-                    video.expected = int(match[3])
+                split, expected, cause = match.groups()[1:]
+                done = video.expected is not None
+                if cause == _WEIGHTIEST or not (video.cause == _WEIGHTIEST or (done and cause)):
+                    video.mark, video.split, video.cause = name, split, cause or ""
+                    video.expected = int(expected) if expected else None
         return videos
 
-    def clear_work(self) -> None:
-        """Remove `work/`, once what was in it is in the shards."""
-        if "://" not in self.root:
-            shutil.rmtree(self.path("work"))
-        else:
-            self.delete([self.work(name) for name in self.list("work")])
+    def clear_work(self, before: int) -> None:
+        """Remove the work folders of the runs before one."""
+        for run in range(before):
+            folder = Store(self.root, run).work()
+            if self.is_local:
+                shutil.rmtree(folder, ignore_errors=True)
+            elif names := self.list(folder):
+                FileSystems.delete([f"{folder}/{name}" for name in names])

@@ -6,23 +6,36 @@ its workers, so the log level can't be set from there.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import logging
+import os
 import shlex
 import signal
 import sys
+import threading
+import time
 
 COMMAND = f"exec {shlex.quote(sys.executable)} -m pipeline.worker"
 """How Beam starts one (it runs it in a shell; nothing of a user's is in it)."""
 
-_PR_SET_PDEATHSIG = 1
+_LOOK_SECONDS = 1.0
 
 
-def end_with_parent() -> None:
-    """Have the kernel end this process when the one that started it ends, however that ends."""
-    with contextlib.suppress(OSError, AttributeError):  # elsewhere than on Linux it lives on
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def end_with_parent(group: bool = False) -> None:
+    """Have this process end when the one that started it has ended, however that ended.
+
+    Args:
+        group: end the process group too, of which this process is the leader.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK_SECONDS)
+        if group:
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from schemas import SCHEMA_VERSION, SchemaError, check_version
 
@@ -76,6 +76,8 @@ class LedgerRow:
         media_seconds: seconds of sound in the records.
         bytes: of the media file.
         seconds: wall time spent on it.
+        start, end: the section that the list asked for, in seconds of the video.
+        extra: the list's other columns.
     """
 
     video_id: str
@@ -90,6 +92,9 @@ class LedgerRow:
     media_seconds: float = 0.0
     bytes: int = 0
     seconds: float = 0.0
+    start: float | None = None
+    end: float | None = None
+    extra: dict[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if self.stage not in STAGES or self.outcome not in (DONE, FAILED):
@@ -99,7 +104,7 @@ class LedgerRow:
 
     def to_json(self) -> str:
         row = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
-        return json.dumps(row, ensure_ascii=False)
+        return json.dumps(row)  # ASCII: sites put line separators into messages
 
     @classmethod
     def from_json(cls, line: str, where: str = "the ledger") -> LedgerRow:

@@ -14,13 +14,15 @@ import io
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from schemas import SchemaError
 
 SPLITS = ("train", "validation", "test")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_UNUSABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _KNOWN = ("url", "id", "start", "end", "split")
 
 
@@ -67,7 +69,7 @@ class BadRow:
 
     @property
     def video_id(self) -> str:
-        return "bad-row-" + hashlib.sha256(self.text.encode()).hexdigest()[:16]
+        return "bad-row-" + hashlib.sha256(self.text.encode(errors="replace")).hexdigest()[:16]
 
 
 def default_id(url: str, start: float | None = None, end: float | None = None) -> str:
@@ -89,18 +91,18 @@ def parse(text: str, name: str = "") -> tuple[list[VideoRow], list[BadRow]]:
     never dropped.
 
     Raises:
-        SchemaError: the list as a whole can't be read (no `url` column).
+        SchemaError: the list as a whole can't be read (no `url` column, an open quote).
     """
-    suffix = Path(name).suffix.lower()
+    suffix = Path(name.removesuffix(".gz")).suffix.lower()
     if suffix in (".csv", ".tsv"):
         entries = _from_csv(text, "\t" if suffix == ".tsv" else ",", name)
     elif suffix in (".jsonl", ".ndjson", ".json"):
         entries = _from_json_lines(text)
     else:
-        lines = enumerate(text.splitlines(), 1)
+        lines = enumerate(text.split("\n"), 1)
         entries = [(n, s, {"url": s.strip()}) for n, s in lines if s.strip() and s[0] != "#"]
     rows: dict[str, VideoRow] = {}
-    bad: list[BadRow] = []
+    bad: dict[str, BadRow] = {}
     for line, source, fields in entries:
         try:
             if isinstance(fields, str):
@@ -113,8 +115,9 @@ def parse(text: str, name: str = "") -> tuple[list[VideoRow], list[BadRow]]:
                 )
             rows.setdefault(row.video_id, row)
         except SchemaError as error:
-            bad.append(BadRow(line, source, f"line {line}: {error}"))
-    return list(rows.values()), bad
+            row = BadRow(line, source, f"line {line}: {error}")
+            bad.setdefault(row.video_id, row)
+    return list(rows.values()), list(bad.values())
 
 
 def _from_csv(text: str, delimiter: str, name: str) -> list[tuple[int, str, dict | str]]:
@@ -126,7 +129,7 @@ def _from_csv(text: str, delimiter: str, name: str) -> list[tuple[int, str, dict
         )
     reader.fieldnames = header
     entries: list[tuple[int, str, dict | str]] = []
-    for fields in reader:
+    for fields in _checked(reader, name):
         source = delimiter.join(str(value) for value in fields.values() if value)
         if None in fields or None in fields.values():
             entries.append((reader.line_num, source, "not as many columns as the header has"))
@@ -135,9 +138,16 @@ def _from_csv(text: str, delimiter: str, name: str) -> list[tuple[int, str, dict
     return entries
 
 
+def _checked(reader: csv.DictReader, name: str) -> Iterator[dict]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise SchemaError(f"{name}, line {reader.line_num}: {error}") from error
+
+
 def _from_json_lines(text: str) -> list[tuple[int, str, dict | str]]:
     entries: list[tuple[int, str, dict | str]] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -154,8 +164,10 @@ def _row(fields: dict) -> VideoRow:
     url = str(fields.get("url") or "").strip()
     if not url:
         raise SchemaError("no url")
-    if any(ord(character) < 32 for character in url):
-        raise SchemaError(f"a control character in the url {url!r}")
+    video_id = str(fields.get("id") or "").strip()
+    for value in (url, video_id):
+        if _UNUSABLE.search(value):
+            raise SchemaError(f"control characters or undecodable bytes in {value!r}")
     start, end = (_seconds(fields.get(key), key) for key in ("start", "end"))
     if end is not None and end <= (start or 0.0):
         raise SchemaError(f"end {end} is not after start {start or 0.0}")
@@ -163,12 +175,14 @@ def _row(fields: dict) -> VideoRow:
     if split and split not in SPLITS:
         raise SchemaError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}, or none")
     return VideoRow(
-        video_id=str(fields.get("id") or "").strip() or default_id(url, start, end),
+        video_id=video_id or default_id(url, start, end),
         url=url,
         start=start,
         end=end,
         split=split,
-        extra={k: str(v) for k, v in fields.items() if k not in _KNOWN and v not in (None, "")},
+        extra={
+            str(k): str(v) for k, v in fields.items() if k not in _KNOWN and v not in (None, "")
+        },
     )
 
 

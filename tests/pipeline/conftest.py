@@ -43,8 +43,42 @@ def videos(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def streams(videos) -> Path:
+    """HLS beside the videos: a whole one with sound and pictures apart, and hostile ones."""
+    folder = videos.parent / (videos.name + "-streams")
+    folder.mkdir()
+    for kind, options in {"v": ("-an", "-c:v", "copy"), "a": ("-vn", "-c:a", "copy")}.items():
+        subprocess.run(
+            [
+                *(process.binary(), "-v", "error", "-i", str(videos / "short one.mp4"), *options),
+                *("-f", "hls", "-hls_time", "3", "-hls_playlist_type", "vod"),
+                *("-hls_segment_filename", str(folder / f"{kind}%d.ts"), f"{folder}/{kind}.m3u8"),
+            ],
+            check=True,
+            timeout=60,
+        )
+    (folder / "whole.m3u8").write_text(
+        "#EXTM3U\n"
+        '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="a",DEFAULT=YES,URI="a.m3u8"\n'
+        '#EXT-X-STREAM-INF:BANDWIDTH=90000,RESOLUTION=160x120,CODECS="avc1.42c00b",AUDIO="a"\n'
+        "v.m3u8\n"
+    )
+    (folder / "live.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\nsecret.ts\n")
+    (folder / "locked.m3u8").write_text(
+        "#EXTM3U\n#EXT-X-TARGETDURATION:3\n"
+        '#EXT-X-KEY:METHOD=SAMPLE-AES,URI="secret.key"\n#EXTINF:3,\nsecret.ts\n#EXT-X-ENDLIST\n'
+    )
+    return folder
+
+
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves files, and under /fail/ one way of failing a path."""
+    """Serves files, under /streams/ the streams, and under /fail/ one way of failing a path."""
+
+    def translate_path(self, path: str) -> str:
+        if path.startswith("/streams/"):
+            return str(self.server.streams / Path(path).name)
+        return super().translate_path(path)
 
     def do_GET(self) -> None:
         kind = self.path.split("/")[2] if self.path.startswith("/fail/") else ""
@@ -89,13 +123,14 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(videos):
+def server(videos, streams):
     """The videos by HTTP on this machine; `.url` is the address, `.requests` what was asked for."""
     server = http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), lambda *args: Handler(*args, directory=str(videos))
     )
     server.daemon_threads = True
     server.requests = []
+    server.streams = streams
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 import media
 import teacher
+from pipeline.__main__ import read_list
 from pipeline.build import build
 from pipeline.settings import Settings
 from pipeline.store import Store
@@ -84,7 +85,7 @@ def test_every_row_is_done_or_has_its_cause(built):
     assert "not after start" in summary.rows[bad].message
     lines = (output / "ledger-00000.jsonl").read_text().splitlines()
     assert {LedgerRow.from_json(line) for line in lines} == set(summary.rows.values())
-    assert not (output / "work").exists()
+    assert not list(output.glob("work*"))
 
 
 def test_records_hold_what_media_and_teacher_give(built, videos):
@@ -123,7 +124,7 @@ def test_a_second_run_has_nothing_to_do(built, videos):
     summary = build(rows_of(videos), [], str(output), SETTINGS)
     assert summary.new == frozenset()
     assert summary.rows == before.rows
-    assert {path: path.stat().st_mtime_ns for path in output.glob("*.*")} == stamps
+    assert {path: path.stat().st_mtime_ns for path in output.iterdir()} == stamps
 
 
 def test_new_rows_add_shards_and_retry_tries_only_its_cause(videos, tmp_path, server):
@@ -175,15 +176,17 @@ def test_work_left_by_a_run_that_was_killed_while_tidying_up_is_not_counted_twic
     videos, tmp_path, monkeypatch
 ):
     output = tmp_path / "data"
-    monkeypatch.setattr(Store, "clear_work", lambda self: None)
+    monkeypatch.setattr(Store, "clear_work", lambda self, before: None)
     rows = [VideoRow("other", str(videos / "other.mkv"))]
     build(rows, [], str(output), SETTINGS)
-    assert list((output / "work").glob("*.clip"))
+    assert list(output.glob("work-00000/*.clip"))
     monkeypatch.undo()
+    (output / "work-00000" / "recipe.json").unlink()
     more = [*rows, VideoRow("short", str(videos / "short one.mp4"))]
     summary = build(more, [], str(output), SETTINGS)
     assert summary.new == {"short"}
     assert sorted(records(output)) == ["train:other/0", "train:short/0"]
+    assert not list(output.glob("work*"))
 
 
 def test_pictures_and_mp3_when_asked_for(videos, tmp_path):
@@ -201,6 +204,42 @@ def test_every_cause_of_the_media_room_is_a_cause_of_the_ledger():
     assert set(media.CAUSES) <= set(CAUSES)
 
 
+def test_what_a_folder_or_a_list_says_in_odd_ways(tmp_path):
+    """Names that no list could hold, lists that are none."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for name in (b"#1.mp4", b"a:b.mp4", "日本　語.mp4".encode(), b"\xff.mp4", b"-x.mp4"):
+        Path(os.fsdecode(bytes(folder) + b"/" + name)).write_bytes(b"")
+    rows, bad = read_list(str(folder))
+    assert {Path(row.url).name for row in rows} == {"#1.mp4", "a:b.mp4", "日本　語.mp4", "-x.mp4"}
+    assert all(row.is_local for row in rows)
+    assert len(bad) == 1
+    for content, words in (
+        (b"url\n\xff\xfe", "no text in UTF-8"),
+        (b'url\n"a\nb', "unexpected end"),
+    ):
+        (tmp_path / "list.csv").write_bytes(content)
+        with pytest.raises(SchemaError, match=words):
+            read_list(str(tmp_path / "list.csv"))
+
+
+def test_separators_in_a_message_leave_the_ledger_readable(videos, tmp_path):
+    output = tmp_path / "data"
+    bad = [BadRow(1, "x", "line 1: a\u2028b\u0085c\ud800d")]
+    summary = build([], bad, str(output), SETTINGS)
+    assert "a\u2028b" in summary.rows[bad[0].video_id].message
+    again = build([], bad, str(output), SETTINGS)
+    assert again.rows == summary.rows
+
+
+def test_other_addresses_of_known_ids_are_told(built, videos):
+    output, _ = built
+    rows = [dataclasses.replace(row, url=row.url + "x") for row in rows_of(videos)[:2]]
+    summary = build(rows, [], str(output), SETTINGS)
+    assert summary.elsewhere == tuple(row.video_id for row in rows)
+    assert summary.new == frozenset()
+
+
 def command(*args: str) -> list[str]:
     return [sys.executable, "-m", "pipeline", *args]
 
@@ -209,6 +248,10 @@ def test_help_and_errors_in_a_process_of_its_own(tmp_path):
     shown = subprocess.run(command("--help"), capture_output=True, text=True, check=True)
     for word in ("--input", "--teachers", "--retry", "places", "examples:"):
         assert word in shown.stdout
+    typo = command("--input", "x", "--output", "y", "--proceses", "4")
+    refused = subprocess.run(typo, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "--proceses" in refused.stderr
     (tmp_path / "list.csv").write_text("link\nx\n")
     for source, words in (("list.csv", "no column 'url'"), ("none.csv", "none.csv")):
         failed = subprocess.run(
@@ -255,7 +298,7 @@ def test_a_killed_run_goes_on_where_it_was(built, videos, tmp_path):
     for marks in (1, 3, 6):
         process = subprocess.Popen(run, start_new_session=True, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 120
-        while len(list(output.glob("work/*.*-*.json"))) < marks:
+        while len(list(output.glob("work-00000/*.*-*.json"))) < marks:
             if process.poll() is not None or time.monotonic() > deadline:
                 break
             time.sleep(0.02)
@@ -263,3 +306,45 @@ def test_a_killed_run_goes_on_where_it_was(built, videos, tmp_path):
         process.wait()
     subprocess.run(run, check=True, capture_output=True)
     assert contents(output) == contents(built[0])
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_ends_the_run_and_the_next_goes_on(built, videos, tmp_path):
+    output = tmp_path / "data"
+    run = command("--input", str(videos), "--output", str(output), "--processes", "2")
+    process = subprocess.Popen(run, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    workers: list[int] = []
+    while len(workers) < 2 and time.monotonic() < deadline:
+        workers = [pid for pid in children(process.pid) if b"pipeline.worker" in cmdline(pid)]
+        time.sleep(0.05)
+    os.kill(workers[0], signal.SIGKILL)
+    _, words = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert "worker process died" in words
+    deadline = time.monotonic() + 20
+    while any(cmdline(pid) for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(cmdline(pid) for pid in workers)
+    subprocess.run(run, check=True, capture_output=True)
+    assert len(records(output)) == 4
+
+
+def children(pid: int) -> list[int]:
+    """Process ids of all that a process started, and of what those started."""
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        threads = Path(f"/proc/{pid}/task").iterdir()
+        text = " ".join((thread / "children").read_text() for thread in threads)
+    except OSError:
+        return []
+    found = [int(child) for child in text.split()]
+    return found + [grandchild for child in found for grandchild in children(child)]
+
+
+def cmdline(pid: int) -> bytes:
+    """A process's command, or nothing when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

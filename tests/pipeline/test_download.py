@@ -1,13 +1,16 @@
 """Real downloads by yt-dlp, from a server on this machine."""
 
+import errno
 import os
 import signal
 
 import pytest
+from yt_dlp.networking.exceptions import TransportError
+from yt_dlp.utils import ExtractorError, UnsupportedError
 
-from media import Limits
+from media import Limits, probe
 from pipeline.download import Downloader, DownloadError
-from pipeline.downloading import is_public
+from pipeline.downloading import cause_of, is_public
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +46,46 @@ def test_every_failure_has_its_cause(downloader, server, tmp_path, path, cause):
     assert raised.value.cause == cause, raised.value
     assert raised.value.message
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 2_100_000
+
+
+def test_sound_and_pictures_apart_are_joined(downloader, server, tmp_path):
+    path = downloader.fetch(f"{server.url}/streams/whole.m3u8", str(tmp_path))
+    found = probe(path)
+    assert {stream.kind for stream in found.streams} == {"video", "audio"}
+    assert 5.5 < found.duration_seconds < 6.5
+
+
+@pytest.mark.parametrize("playlist", ["live.m3u8", "locked.m3u8"])
+def test_what_only_ffmpeg_could_download_is_refused(downloader, server, tmp_path, playlist):
+    """ffmpeg would resolve names itself, and so get past the guard."""
+    with pytest.raises(DownloadError) as raised:
+        downloader.fetch(f"{server.url}/streams/{playlist}", str(tmp_path))
+    assert raised.value.cause == "unsupported", raised.value
+    assert not any("secret" in path for path in server.requests)
+
+
+def test_a_full_disk_is_no_fault_of_the_video(downloader, server, tmp_path):
+    full = tmp_path / "full"
+    full.mkdir()
+    os.symlink("/dev/full", full / "media.mkv.part")
+    with pytest.raises(OSError, match="No space left") as raised:
+        downloader.fetch(f"{server.url}/other.mkv", str(full))
+    assert raised.value.errno == errno.ENOSPC
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "cause"),
+    [
+        (TransportError("refused"), "[generic] private-beach: refused", "network"),
+        (ExtractorError("This video is private"), "[x] rate-limit: it is private", "private"),
+        (ExtractorError("no"), "[youtube] ab:c_1: Sign in to confirm you're not a bot", "blocked"),
+        (ExtractorError("no"), "[youtube] abc: Video unavailable", "gone"),
+        (UnsupportedError("u"), "private", "unsupported"),
+        (ExtractorError("odd"), "[x] private: odd", "download_error"),
+    ],
+)
+def test_causes_are_read_off_errors_first_and_never_off_a_name(error, message, cause):
+    assert cause_of(error, message) == cause
 
 
 def test_no_host_of_that_name_is_permanent_or_network(downloader, tmp_path):
@@ -90,6 +133,9 @@ def test_the_local_network_is_out_of_reach_unless_allowed(server, tmp_path):
         ("fe80::1%eth0", False),
         ("fd00::1", False),
         ("::ffff:10.0.0.1", False),
+        ("::10.0.0.1", False),
+        ("64:ff9b::a9fe:a9fe", False),
+        ("2002:7f00:1::", False),
     ],
 )
 def test_what_is_public(address, public):
