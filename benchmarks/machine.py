@@ -1,8 +1,9 @@
-"""What a measurement was made on and with."""
+"""What a measurement was made on and with, and how it is reported."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 from pathlib import Path
@@ -26,6 +27,14 @@ def describe() -> dict[str, object]:
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
     }
+
+
+def report(result: dict[str, object], output: Path | None) -> None:
+    """Print a measurement, with the machine, as JSON; write it to a file too if one is given."""
+    text = json.dumps({"machine": describe(), **result}, indent=1)
+    print(text)
+    if output:
+        output.write_text(text + "\n", "utf-8")
 
 
 def _version(package: str) -> str | None:

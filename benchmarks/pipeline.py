@@ -12,7 +12,6 @@ The share is (ffmpeg + teachers) / pipeline.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -92,7 +91,6 @@ def main() -> int:
 
     bare = ffmpeg_seconds + sum(teacher_seconds.values())
     result = {
-        "machine": machine.describe(),
         "videos": len(paths),
         "sound_seconds": round(sound_seconds, 1),
         "label_steps": len(frames),
@@ -102,10 +100,7 @@ def main() -> int:
         "pipeline_seconds": round(pipeline_seconds, 2),
         "share": round(bare / pipeline_seconds, 3),
     }
-    text = json.dumps(result, indent=1)
-    print(text)
-    if args.output:
-        args.output.write_text(text + "\n")
+    machine.report(result, args.output)
     return 0
 
 

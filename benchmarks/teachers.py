@@ -10,7 +10,6 @@ best of the rounds counts, rounds of both in turn, since other work on the machi
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from collections.abc import Callable
@@ -101,16 +100,12 @@ def main() -> None:
     except teacher.TeacherError as error:
         parser.error(str(error))
     result = {
-        "machine": machine.describe(),
         "threads": args.threads or len(os.sched_getaffinity(0)),
         "pictures": args.pictures,
         "rounds": args.rounds,
         "teachers": measured,
     }
-    text = json.dumps(result, indent=1)
-    print(text)
-    if args.output:
-        args.output.write_text(text + "\n", "utf-8")
+    machine.report(result, args.output)
 
 
 if __name__ == "__main__":

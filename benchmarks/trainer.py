@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-import json
 import os
 import statistics
 import tempfile
@@ -124,14 +123,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON file; printed too")
     args = parser.parse_args()
     result = {
-        "machine": machine.describe(),
         "input_clips_per_second": input_rates(args.data, args.clips, args.batch_size),
         "network": network_times(args.batch_size, args.rounds),
     }
-    text = json.dumps(result, indent=1)
-    print(text)
-    if args.output:
-        args.output.write_text(text + "\n")
+    machine.report(result, args.output)
 
 
 if __name__ == "__main__":
