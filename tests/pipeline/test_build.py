@@ -11,12 +11,15 @@ import sys
 import time
 from pathlib import Path
 
+import apache_beam as beam
 import numpy as np
 import pytest
 import tensorflow as tf
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 import media
 import teacher
+from pipeline import graph, progress, steps
 from pipeline.__main__ import read_list
 from pipeline.build import build
 from pipeline.settings import Settings
@@ -187,6 +190,33 @@ def test_work_left_by_a_run_that_was_killed_while_tidying_up_is_not_counted_twic
     assert summary.new == {"short"}
     assert sorted(records(output)) == ["train:other/0", "train:short/0"]
     assert not list(output.glob("work*"))
+
+
+def test_beam_counts_under_the_names_of_the_progress(videos, tmp_path):
+    store = Store(str(tmp_path / "data"))
+    todo = [steps.Todo(row, "train") for row in rows_of(videos)]
+    store.write(store.work("todo.jsonl"), (f"{item.to_json()}\n".encode() for item in todo))
+    pipeline = beam.Pipeline(runner=FnApiRunner())
+    graph.read_videos(pipeline, SETTINGS, store)
+    result = pipeline.run()
+    found = {
+        counter.key.metric.name: counter.committed
+        for counter in result.metrics().query(
+            beam.metrics.MetricsFilter().with_namespace(steps.COUNTERS)
+        )["counters"]
+    }
+    shown = dataclasses.asdict(progress.count(store))
+    assert shown == {"videos_done": 3, "videos_failed": 3, "clips": 4}
+    assert {name: found[name] for name in ("videos_done", "videos_failed")} == {
+        name: shown[name] for name in ("videos_done", "videos_failed")
+    }
+    # What a video gave before it failed is counted by Beam as it comes.
+    assert found["clips"] == 5
+    assert {name for name in found if name.startswith("failed_")} == {
+        "failed_no_audio",
+        "failed_too_short",
+        "failed_unreadable",
+    }
 
 
 def test_pictures_and_mp3_when_asked_for(videos, tmp_path):
