@@ -81,6 +81,13 @@ def test_the_tested_fold_is_not_learnt_from():
     assert protocol.evaluate_fold(features, labels, [1, 1, 1, 2, 2, 2], 2).correct == 0
 
 
+def test_a_classifier_that_does_not_converge_gives_no_figure(monkeypatch):
+    svm = protocol.svm
+    monkeypatch.setattr(protocol, "svm", lambda: svm().set_params(max_iter=1))
+    with pytest.raises(ValueError, match="fold 2 didn't converge in 1 rounds.*reach 5"):
+        protocol.evaluate_fold(clips_of(0, 1, 2, 0, 1, 2), list("abcabc"), [1, 1, 1, 2, 2, 2], 2)
+
+
 def test_an_unreadable_clip_counts_as_wrong():
     features = [*clips_of(0, 1, 2, 0, 1), None]
     result = protocol.evaluate_fold(features, list("abcabc"), [1, 1, 1, 2, 2, 2], 2)
