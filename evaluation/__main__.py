@@ -11,8 +11,8 @@ from pathlib import Path
 EXAMPLES = """\
 examples:
   python -m evaluation esc10 --data ESC-50-master --weights published
-  python -m evaluation esc50 --data ESC-50-master --weights model/final.keras --output results
-  python -m evaluation esc10 --data ESC-50-master --weights model/final.keras --layers conv7 conv8
+  python -m evaluation esc50 --data ESC-50-master --weights model/model.keras --output results
+  python -m evaluation esc10 --data ESC-50-master --weights model/model.keras --layers conv7 conv8
 """
 
 
@@ -63,14 +63,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     settings = Settings(args.task, args.data, args.weights, tuple(args.layers), args.channels)
     try:
+        if args.output:
+            args.output.mkdir(parents=True, exist_ok=True)  # before the work that it is for
         result = evaluate(settings)
-    except (DatasetError, WeightsError, ValueError) as error:
+    except (DatasetError, WeightsError, ValueError, OSError) as error:
         print(f"evaluation: {error}", file=sys.stderr)
         return 1
     page = report.to_markdown(result)
     print(page)
     if args.output:
-        args.output.mkdir(parents=True, exist_ok=True)
         (args.output / f"{args.task}.md").write_text(page, "utf-8")
         (args.output / f"{args.task}.json").write_text(report.to_json(result), "utf-8")
     return 1 if result.unreadable else 0

@@ -55,7 +55,7 @@ def read_esc(folder: Path, task: str) -> list[LabelledClip]:
             f"{listing} can't be read ({error.strerror}); --data takes the folder of ESC-50 as "
             "its author publishes it, with meta/esc50.csv and audio/"
         ) from error
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, csv.Error) as error:  # TypeError: a row that is short
         raise DatasetError(f"{listing} is not the list of ESC-50: {error}") from error
     labels = {clip.label for clip in clips}
     if len(labels) != ESC_CLASSES[task]:

@@ -15,7 +15,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainin
 import media
 import soundnet
 from evaluation import protocol
-from evaluation.datasets import ESC_FOLDS, LabelledClip, read_esc
+from evaluation.datasets import ESC_FOLDS, DatasetError, LabelledClip, read_esc
 from evaluation.protocol import FoldResult
 
 DEFAULT_LAYERS = {8: ("pool5", "conv6", "conv7"), 5: ("pool3", "conv4")}
@@ -50,6 +50,7 @@ class Result:
 
     Attributes:
         weights_sha256: of the network's weights.
+        depth: of the network.
         clips: in the data set.
         layers: per layer its folds.
         unreadable: per clip that couldn't be read, why.
@@ -57,6 +58,7 @@ class Result:
 
     settings: Settings
     weights_sha256: str
+    depth: int
     clips: int
     layers: dict[str, list[FoldResult]]
     unreadable: dict[str, str] = field(default_factory=dict)
@@ -71,11 +73,11 @@ def evaluate(settings: Settings) -> Result:
 
     Raises:
         DatasetError, soundnet.WeightsError: what is to be judged can't be used.
-        ValueError: the network has no such layer.
+        ValueError: the network has no such layer, or a classifier didn't converge.
     """
     clips = read_esc(settings.data, settings.task)
     model = soundnet.load_model(settings.weights)
-    layers = settings.layers or DEFAULT_LAYERS[model.network.depth]
+    layers = tuple(dict.fromkeys(settings.layers)) or DEFAULT_LAYERS[model.network.depth]
     for layer in layers:
         if layer not in model.layers:
             raise ValueError(f"no layer {layer!r}; choose among {', '.join(model.layers)}")
@@ -86,6 +88,11 @@ def evaluate(settings: Settings) -> Result:
         console=Console(stderr=True),
     ) as progress:
         features, unreadable = extract(model, clips, layers, settings.channels, progress)
+        if len(unreadable) == len(clips):
+            raise DatasetError(
+                f"none of {len(clips)} clips can be read; are they in {settings.data / 'audio'}? "
+                f"The first: {clips[0].path.name}: {unreadable[clips[0].path.name]}"
+            )
         labels, folds = [clip.label for clip in clips], [clip.fold for clip in clips]
         bar = progress.add_task("folds", total=len(layers) * len(ESC_FOLDS))
 
@@ -101,7 +108,8 @@ def evaluate(settings: Settings) -> Result:
         layer: results[i * len(ESC_FOLDS) : (i + 1) * len(ESC_FOLDS)]
         for i, layer in enumerate(layers)
     }
-    return Result(settings, model.sha256, len(clips), by_layer, unreadable)
+    depth = model.network.depth
+    return Result(settings, model.sha256, depth, len(clips), by_layer, unreadable)
 
 
 def extract(

@@ -79,7 +79,7 @@ LAYERS = [
 
 
 def by_layer(task: str, layer: str) -> float | None:
-    """The paper's accuracy for a layer with VGG teachers, as the published weights had."""
+    """The paper's accuracy for a layer of SoundNet-8 with VGG teachers."""
     for figure in LAYERS:
         if (figure.task, figure.layer, figure.teachers) == (task, layer, "VGG"):
             return figure.accuracy

@@ -22,6 +22,7 @@ def to_dict(result: Result) -> dict:
     return {
         **settings,
         "weights_sha256": result.weights_sha256,
+        "depth": result.depth,
         "sample_rate": SAMPLE_RATE,
         "waveform_peak": WAVEFORM_PEAK,
         "clip_seconds": protocol.CLIP_SECONDS,
@@ -33,7 +34,7 @@ def to_dict(result: Result) -> dict:
             layer: {
                 "mean": result.mean(layer),
                 "folds": [{**dataclasses.asdict(f), "accuracy": f.accuracy} for f in folds],
-                "paper": paper.by_layer(result.settings.task, layer),
+                "paper": _papers(result, layer),
             }
             for layer, folds in result.layers.items()
         },
@@ -57,7 +58,7 @@ def to_markdown(result: Result) -> str:
                 layer,
                 *(f"{fold.accuracy:.2f}" for fold in folds),
                 f"**{result.mean(layer):.2f}**",
-                _figure(paper.by_layer(result.settings.task, layer)),
+                _figure(_papers(result, layer)),
             ]
             for layer, folds in result.layers.items()
         ],
@@ -78,6 +79,11 @@ def to_markdown(result: Result) -> str:
     lines += [f"- Clips: {result.clips}; unreadable, counted as wrong: {len(result.unreadable)}"]
     lines += [f"  - `{name}`: {message}" for name, message in result.unreadable.items()]
     return "\n".join(lines) + "\n"
+
+
+def _papers(result: Result, layer: str) -> float | None:
+    # The paper prints figures by layer for 8 layers alone; conv4 of 5 layers is another layer.
+    return paper.by_layer(result.settings.task, layer) if result.depth == 8 else None
 
 
 def _figure(value: float | None) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 
-from evaluation import paper
+from evaluation import paper, report
 from evaluation.__main__ import main
 from evaluation.datasets import DatasetError, read_esc
+from evaluation.esc import Result, Settings
+from evaluation.protocol import FoldResult
 
 
 def test_esc10_has_its_classes_and_folds(data_dir):
@@ -32,6 +35,9 @@ def test_a_folder_that_is_no_esc_is_refused(tmp_path):
     (tmp_path / "meta" / "esc50.csv").write_text("name,label\nx.wav,dog\n")
     with pytest.raises(DatasetError, match="is not the list of ESC-50"):
         read_esc(tmp_path, "esc10")
+    (tmp_path / "meta" / "esc50.csv").write_text("filename,fold,category,esc10\nx.wav\n")
+    with pytest.raises(DatasetError, match="is not the list of ESC-50"):
+        read_esc(tmp_path, "esc50")
 
 
 @pytest.fixture
@@ -60,7 +66,10 @@ def test_the_command_writes_its_table_and_names_what_it_could_not_read(
     folder, damaged = small_esc
     output = tmp_path / "out"
     options = ["--data", str(folder), "--weights", str(published_weights)]
-    assert main(["esc10", *options, "--layers", "conv7", "pool5", "--output", str(output)]) == 1
+    assert (
+        main(["esc10", *options, "--layers", "conv7", "pool5", "conv7", "--output", str(output)])
+        == 1
+    )
     page = (output / "esc10.md").read_text()
     assert page + "\n" == capsys.readouterr().out
     assert "unreadable, counted as wrong: 1" in page
@@ -76,6 +85,27 @@ def test_the_command_writes_its_table_and_names_what_it_could_not_read(
     assert mean > 60  # 4 sounds a class to learn from; at random it is 10
     assert f"| pool5 | {folds[0]['accuracy']:.2f} |" in page
     assert found["weights_sha256"] in page
+    assert found["layers"]["conv7"]["mean"] > 60  # though asked for twice
+
+
+def test_a_network_of_five_layers_is_not_held_against_layers_of_eight():
+    folds = [FoldResult(fold, 1, 2) for fold in range(1, 6)]
+    for depth, figure in ((8, 66.0), (5, None)):
+        settings = Settings("esc50", Path("x"))
+        result = Result(settings, "0" * 64, depth, 10, {"conv4": folds})
+        assert report.to_dict(result)["layers"]["conv4"]["paper"] == figure
+        assert ("| not printed |" in report.to_markdown(result)) == (figure is None)
+
+
+def test_a_list_without_its_sounds_says_where_they_are_looked_for(
+    small_esc, published_weights, tmp_path, capsys
+):
+    folder, _ = small_esc
+    (folder / "audio").rename(tmp_path / "elsewhere")
+    assert main(["esc10", "--data", str(folder), "--weights", str(published_weights)]) == 1
+    error = capsys.readouterr().err
+    assert f"none of 50 clips can be read; are they in {folder / 'audio'}?" in error
+    assert "not_found" in error
 
 
 def test_what_can_not_be_judged_is_said(data_dir, published_weights, capsys):
@@ -84,10 +114,13 @@ def test_what_can_not_be_judged_is_said(data_dir, published_weights, capsys):
     assert main(["esc10", "--data", esc10, "--weights", "none.keras"]) == 1
     weights = str(published_weights)
     assert main(["esc10", "--data", esc10, "--weights", weights, "--layers", "pool9"]) == 1
-    first, second, third = capsys.readouterr().err.splitlines()
+    taken = data_dir / "esc10" / "meta" / "esc50.csv"
+    assert main(["esc10", "--data", esc10, "--weights", weights, "--output", str(taken)]) == 1
+    first, second, third, fourth = capsys.readouterr().err.splitlines()
     assert "esc50.csv can't be read" in first
     assert "neither a file nor a name" in second
     assert "no layer 'pool9'; choose among conv1" in third
+    assert "File exists" in fourth
 
 
 def test_the_papers_figures():
