@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from media import Limits
-from pipeline.build import Summary, WorkerDied, build
+from pipeline.build import RunFailed, Summary, build
 from pipeline.settings import Settings
 from schemas import SchemaError, video_list
 from schemas.audio import CODECS
@@ -212,7 +212,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, or 2 when nothing could be begun."""
     parse = parser()
     args, beam_args = parse.parse_known_args(argv)
-    if beam_args and not any(arg.split("=")[0] == "--runner" for arg in beam_args):
+    is_local = not any(arg.split("=")[0] == "--runner" for arg in beam_args)
+    # Of a cluster's job one wants to hear; here what goes wrong is told in our words.
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL if is_local else logging.INFO)
+    if beam_args and is_local:
         parse.error(f"unknown options {' '.join(beam_args)} (Beam's own go with a --runner)")
     console = Console(soft_wrap=True)
     try:
@@ -239,7 +242,7 @@ def main(argv: list[str] | None = None) -> int:
             retry=args.retry,
             beam_args=beam_args,
         )
-    except (SchemaError, TeacherError, WorkerDied, OSError) as error:
+    except (SchemaError, TeacherError, RunFailed, OSError) as error:
         print(f"python -m pipeline: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -250,4 +253,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: after a run that broke off, Beam's threads wait for workers that wait for us.
+    os._exit(status)

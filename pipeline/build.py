@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import dataclasses
 import importlib.metadata
 import os
 import platform
+import re
 import threading
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -32,9 +34,12 @@ from schemas.video_list import BadRow, VideoRow, draw_split
 RECIPE, TODO, PLAN = "recipe.json", "todo.jsonl", "plan.jsonl"
 """Names in the work folder."""
 
+_ERROR_LINE = re.compile(r"[A-Za-z_.]*(Error|Exception)\b")
+"""How the last line of a traceback begins."""
 
-class WorkerDied(RuntimeError):
-    """A worker process ended in the middle of its work."""
+
+class RunFailed(RuntimeError):
+    """The run broke off; what it had done stays, and the same command goes on from there."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def build(
 
     Raises:
         SchemaError: the folder holds data made with other settings, or another run is at work.
-        WorkerDied: a worker was killed, for example for want of memory.
+        RunFailed: something other than a video is at fault: a full disk, a worker that was killed.
     """
     for cause in set(retry) - set(CAUSES):
         raise SchemaError(f"no cause {cause!r} to retry; there are {', '.join(CAUSES)}")
@@ -120,7 +125,7 @@ def _build(
         pipeline = _pipeline(processes, beam_args)
         graph.read_videos(pipeline, settings, store)
         with Watch(store, total=len(todo)):
-            _run(pipeline)
+            _run(pipeline, store)
         videos = store.videos()
         lost = [
             item.row.video_id
@@ -128,7 +133,7 @@ def _build(
             if not videos.get(video_key(item.row.video_id), WorkVideo()).is_settled
         ]
         if lost:
-            raise WorkerDied(
+            raise RunFailed(
                 f"{len(lost)} videos were neither done nor failed when the run ended, {lost[0]!r} "
                 "among them. Run the same command again to go on."
             )
@@ -140,7 +145,7 @@ def _build(
     store.write(store.work(PLAN), (shard.to_json().encode() + b"\n" for shard in plan))
     pipeline = _pipeline(1, beam_args)
     graph.pack(pipeline, store)
-    _run(pipeline)
+    _run(pipeline, store)
     info = _commit(store, info, plan, versions)
     rows_now = latest(store.ledger(info))
     keys = {video[0].split(".")[0] for shard in plan for video in shard.videos}
@@ -306,11 +311,12 @@ def _pipeline(processes: int, beam_args: Sequence[str]) -> beam.Pipeline:
     return beam.Pipeline(runner=FnApiRunner(environment), options=options)
 
 
-def _run(pipeline: beam.Pipeline) -> None:
+def _run(pipeline: beam.Pipeline, store: Store) -> None:
     """Run a graph to its end.
 
     Raises:
-        WorkerDied: a local worker process was killed. Beam itself would wait for it for ever.
+        RunFailed: it didn't come to its end; the whole story is in the work folder's error.txt. A
+            local worker that was killed counts too: Beam itself would wait for it for ever.
     """
     died: list[str] = []
     before = threading.excepthook
@@ -319,20 +325,33 @@ def _run(pipeline: beam.Pipeline) -> None:
         if "Worker subprocess exited" in str(failure.exc_value):
             died.append(str(failure.exc_value))
             _thread.interrupt_main()
-        else:
+        elif not died:  # what else breaks then is Beam's pipes to that worker
             before(failure)
 
     threading.excepthook = notice
     try:
         state = pipeline.run().wait_until_finish()
+        if state not in (None, "DONE"):
+            raise RunFailed(f"the Beam job ended as {state}; the same command goes on from here")
     except KeyboardInterrupt:
         if not died:
             raise
-        raise WorkerDied(
+        raise RunFailed(
             f"a worker process died ({died[0]}); was there enough memory? "
             "Run the same command again to go on, with fewer --processes if need be."
         ) from None
+    except (OSError, RuntimeError) as error:
+        if "KeyboardInterrupt" in str(error):  # it hit a DoFn that ran in this process
+            raise KeyboardInterrupt from None
+        if isinstance(error, RunFailed):
+            raise
+        report = store.work("error.txt")
+        with contextlib.suppress(OSError):
+            store.write(report, f"{error}\n".encode(errors="replace"))
+        said = [line for line in str(error).splitlines() if _ERROR_LINE.match(line)]
+        raise RunFailed(
+            f"the run broke off: {(said or [str(error)])[-1][:500]} (more in {report}). "
+            "Run the same command again to go on."
+        ) from error
     finally:
         threading.excepthook = before
-    if state not in (None, "DONE"):
-        raise WorkerDied(f"the Beam job ended as {state}; the same command goes on from here")

@@ -40,6 +40,7 @@ def end_with_parent(group: bool = False) -> None:
 
 def main() -> None:
     end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the launcher answers it
     # What goes wrong with a video is in the ledger; what goes wrong with a worker is raised in the
     # launcher.
     logging.disable(logging.ERROR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -21,7 +22,7 @@ import media
 import teacher
 from pipeline import graph, progress, steps
 from pipeline.__main__ import read_list
-from pipeline.build import build
+from pipeline.build import RunFailed, build
 from pipeline.settings import Settings
 from pipeline.store import Store
 from schemas import SchemaError
@@ -358,6 +359,40 @@ def test_a_worker_that_dies_ends_the_run_and_the_next_goes_on(built, videos, tmp
     assert not any(cmdline(pid) for pid in workers)
     subprocess.run(run, check=True, capture_output=True)
     assert len(records(output)) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_ctrl_c_is_answered_and_the_next_run_goes_on(videos, tmp_path, processes):
+    output = tmp_path / "data"
+    run = command("--input", str(videos), "--output", str(output), "--processes", processes)
+    run += ["--validation-share", "0"]
+    process = subprocess.Popen(run, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(output.glob("work-00000/*.*-*.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, words = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "The same command goes on from here" in words
+    assert "Traceback" not in words
+    subprocess.run(run, check=True, capture_output=True)
+    assert len(records(output)) == 4
+
+
+def test_a_full_disk_ends_the_run_in_words(videos, tmp_path, monkeypatch):
+    output = tmp_path / "data"
+
+    def full(self, path, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    rows = [VideoRow("other", str(videos / "other.mkv"))]
+    with monkeypatch.context() as patch:
+        patch.setattr(steps.WriteClip, "process", lambda self, clip: full(self, "", b""))
+        with pytest.raises(RunFailed, match="No space left on device.*same command"):
+            build(rows, [], str(output), SETTINGS)
+    assert "No space left" in (output / "work-00000" / "error.txt").read_text()
+    assert build(rows, [], str(output), SETTINGS).new == {"other"}
 
 
 def children(pid: int) -> list[int]:
