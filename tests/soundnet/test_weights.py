@@ -9,6 +9,7 @@ import io
 import os
 import pickle
 import threading
+import zipfile
 
 import keras
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 
 from schemas import classes
 from soundnet import WeightsError, load_model, weights
+from trainer.network import SoundNet
 
 
 def npy(data: bytes) -> bytes:
@@ -171,6 +173,46 @@ def test_other_networks_are_refused_before_keras_builds_them(tmp_path):
     (tmp_path / "text.keras").write_text("not a zip")
     with pytest.raises(WeightsError, match="is not a .keras file"):
         weights.load_network(tmp_path / "text.keras")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    path = tmp_path_factory.mktemp("small") / "small.keras"
+    SoundNet(5, {"animals": ["dog", "cat"]}).save(path)
+    return path
+
+
+def test_only_the_ending_that_was_checked_is_loaded(small, tmp_path):
+    """Keras would read a `.h5` as HDF5, which the check of the ZIP says nothing of."""
+    both = tmp_path / "both.h5"
+    both.write_bytes(small.read_bytes())
+    with pytest.raises(WeightsError, match=r"not a .keras file \(its name ends in '.h5'\)"):
+        weights.load_network(both)
+
+
+def test_a_damaged_network_is_named_wherever_the_damage_is(small, tmp_path):
+    damaged = tmp_path / "damaged.keras"
+    content = small.read_bytes()
+    for at in range(100, len(content), len(content) // 10):
+        damaged.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        with pytest.raises(WeightsError, match="damaged.keras"):
+            weights.load_network(damaged)
+
+
+def test_heads_that_are_none_are_refused(small, tmp_path):
+    other = tmp_path / "other.keras"
+    with zipfile.ZipFile(small) as source, zipfile.ZipFile(other, "w") as target:
+        for name in source.namelist():
+            data = source.read(name).replace(b'{"animals": ["dog", "cat"]}', b'["dog", "cat"]')
+            target.writestr(name, data)
+    with pytest.raises(WeightsError, match=r"other.keras can't be loaded: .*"):
+        weights.load_network(other)
+
+
+def test_a_network_that_would_unpack_to_too_much_is_refused(small, monkeypatch):
+    monkeypatch.setattr(weights, "MAX_NETWORK_BYTES", 1_000_000)
+    with pytest.raises(WeightsError, match="bytes when unpacked"):
+        weights.load_network(small)
 
 
 @pytest.fixture
