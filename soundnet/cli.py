@@ -26,7 +26,7 @@ examples:
   soundnet predict street.mp4 dog.wav          objects and scenes, every 3 seconds
   soundnet predict --json *.mp3 > heard.jsonl  the same for programs, one JSON object a step
   soundnet embed *.wav --output embeddings     pool5, 256 numbers every 0.37 s, one .npz a file
-  soundnet embed dog.wav --layer conv7 --weights model/final.keras --output embeddings
+  soundnet embed dog.wav --layer conv7 --weights model/model.keras --output embeddings
 """
 
 WEIGHTS_HELP = (
@@ -36,7 +36,7 @@ WEIGHTS_HELP = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0, 1 (a file or weights failed) or 2 (misused)."""
+    """Run the command; the exit code: 0, 1 (something failed), 2 (misused) or 130 (Ctrl-C)."""
     args = _parser().parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up is noisy
     try:
@@ -47,6 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader had enough, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # a folder that can't be written to, a full disk
+        _complain(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -108,10 +113,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"{count} is not 1 or more")
-    return count
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
 
 
 def _complain(message: str) -> None:

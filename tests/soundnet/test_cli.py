@@ -95,6 +95,20 @@ def test_embed_names_the_layers_there_are(published_weights, tmp_path, capsys):
     assert "choose one of conv1, pool1" in capsys.readouterr().err
 
 
+def test_a_folder_that_can_not_be_made_is_named(published_weights, data_dir, tmp_path, capsys):
+    (tmp_path / "taken").write_text("a file")
+    options = ["--output", str(tmp_path / "taken")]
+    assert main(["embed", str(data_dir / DOG), *options]) == 1
+    assert f"File exists: '{tmp_path / 'taken'}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "many"])
+def test_a_number_of_classes_that_is_none(count, capsys):
+    with pytest.raises(SystemExit):
+        main(["predict", "x.wav", f"--top={count}"])
+    assert f"argument --top: '{count}' is not a number from 1 on" in capsys.readouterr().err
+
+
 def test_missing_weights_say_how_to_get_them(data_dir, capsys):
     assert main(["predict", str(data_dir / DOG)]) == 1
     assert "soundnet weights fetch" in capsys.readouterr().err
