@@ -197,6 +197,8 @@ class TrainedSoundNet:
         layers = tuple(layers)
         if layers not in self._features:
             self._features[layers] = self.network.features(layers)
+            # Where there is a GPU, Keras would have XLA compile it anew for each length of sound.
+            self._features[layers].jit_compile = False
         return chunks.activations(
             self._features[layers],
             self.network.architecture,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import soundfile
+import tensorflow as tf
 
 import media
 import soundnet
@@ -55,6 +56,16 @@ def test_a_click_shows_at_its_time(lively_model):
         assert abs(centre - seconds) < click.hears_seconds / 2
         heard = click.times[moved > 0]
         assert np.abs(heard - seconds).max() <= click.hears_seconds / 2 + 1e-9
+
+
+def test_a_gpu_does_not_compile_anew_for_each_length(lively_model, noise, monkeypatch):
+    gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda *_: [gpu])
+    model = TrainedSoundNet(lively_model.network)
+    assert model.network.features(["conv1"]).jit_compile  # what Keras would do
+    model.embed(noise(1) / 256, 22050, layer="conv1")
+    (features,) = model._features.values()
+    assert not features.jit_compile
 
 
 def test_embed_gives_a_layer_over_time(published, video):
