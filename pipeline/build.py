@@ -191,8 +191,8 @@ def _other_recipe(where: str, there: DatasetInfo, here: DatasetInfo) -> str:
 def _open_work(store: Store, recipe: DatasetInfo, retry: frozenset[str]) -> None:
     """Go on with the work of a run that was killed, or begin."""
     path = store.work(RECIPE)
+    store.sweep()
     if RECIPE not in store.list(store.work()):
-        store.scratch()
         store.write(path, recipe.to_json().encode())
         return
     there = DatasetInfo.from_json(store.read(path).decode(), path)

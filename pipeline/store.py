@@ -135,6 +135,11 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def sweep(self) -> None:
+        """Remove what a run that was killed left half done."""
+        if folder := self.scratch():
+            shutil.rmtree(folder, ignore_errors=True)
+
     def delete(self, names: Iterable[str]) -> None:
         """Delete files of the work folder."""
         if paths := [self.work(name) for name in names]:

@@ -335,8 +335,11 @@ def test_a_killed_run_goes_on_where_it_was(built, videos, tmp_path):
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    half = output / "work-00000" / "tmp" / "left by a kill"
+    half.mkdir(parents=True, exist_ok=True)
     subprocess.run(run, check=True, capture_output=True)
     assert contents(output) == contents(built[0])
+    assert not list(output.glob("work*"))
 
 
 @pytest.mark.slow
