@@ -74,15 +74,16 @@ def probe(path: str | os.PathLike, limits: Limits = Limits()) -> Probe:  # noqa:
     return found
 
 
+# A file's own text can look like ffmpeg's, so a number is only what can be one.
 INPUT = re.compile(r"Input #0, (\S+), from ")
-DURATION = re.compile(r"\s+Duration: (?:(\d+):(\d\d):(\d\d(?:\.\d+)?)|N/A)")
+DURATION = re.compile(r"\s+Duration: (?:(\d{1,12}):(\d\d):(\d\d(?:\.\d+)?)|N/A)")
 STREAM = re.compile(
-    r"  Stream #0:(\d+)(?:\[\w+\])?(?:\([^)]*\))?: (Video|Audio|Subtitle|Data|Attachment): (.*)"
+    r"  Stream #0:(\d{1,9})(?:\[\w+\])?(?:\([^)]*\))?: (Video|Audio|Subtitle|Data|Attachment): (.*)"
 )
-SIZE = re.compile(r", (\d+)x(\d+)(?: \[|,|$)")
-FRAME_RATE = re.compile(r", ([\d.]+)(k?) fps")
-SAMPLE_RATE = re.compile(r", (\d+) Hz(?:, ([^,]+))?")
-ROTATION = re.compile(r"\s+(?:displaymatrix|Display Matrix): rotation of (-?[\d.]+) degrees")
+SIZE = re.compile(r", (\d{1,9})x(\d{1,9})(?: \[|,|$)")
+FRAME_RATE = re.compile(r", (\d+(?:\.\d+)?)(k?) fps")
+SAMPLE_RATE = re.compile(r", (\d{1,12}) Hz(?:, ([^,]+))?")
+ROTATION = re.compile(r"\s+(?:displaymatrix|Display Matrix): rotation of (-?\d+(?:\.\d+)?) degrees")
 LAYOUTS = {"mono": 1, "stereo": 2, "downmix": 2, "binaural": 2, "quad": 4, "cube": 8}
 LAYOUTS |= {"hexagonal": 6, "octagonal": 8, "hexadecagonal": 16}
 
@@ -160,8 +161,8 @@ def _channels(layout: str | None) -> int | None:
     """The number of channels of ffmpeg's name of a layout: "stereo", "5.1(side)", "3 channels"."""
     if layout is None:
         return None
-    if match := re.match(r"(\d+) channels", layout):
+    if match := re.match(r"(\d{1,9}) channels", layout):
         return int(match[1])
-    if match := re.match(r"\d+(?:\.\d+)+", layout):
+    if match := re.match(r"\d{1,9}(?:\.\d{1,9})+", layout):
         return sum(int(number) for number in match[0].split("."))
     return LAYOUTS.get(re.match(r"\w*", layout)[0])

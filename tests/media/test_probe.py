@@ -96,6 +96,23 @@ def test_a_title_can_not_pose_as_a_stream(ffmpeg, make, tmp_path):
     assert len(probe(named).streams) == 2
 
 
+def test_a_key_that_poses_as_a_stream_is_no_crash(ffmpeg, make, tmp_path):
+    """A muxer cleans its keys, and a hostile one doesn't: numbers in it may be none."""
+    lines = [
+        "  Stream #0:9: Video: h264, 5x5, 1.2.3 fps",
+        "  Stream #0:9: Audio: aac, 1.2 Hz, 1.2.3",
+        f"  Duration: {'9' * 5000}:00:00",
+        f"  Stream #0:{'9' * 5000}: Video: h264, {'9' * 5000}x5",
+    ]
+    for line in lines:
+        key = "K" * (len(line) + 2)
+        ffmpeg("-i", make("plain.mp4"), "-c", "copy", "-metadata", f"{key}=x", tmp_path / "a.mkv")
+        content = (tmp_path / "a.mkv").read_bytes()
+        assert key.encode() in content
+        (tmp_path / "b.mkv").write_bytes(content.replace(key.encode(), f"A\n{line}".encode()))
+        assert probe(tmp_path / "b.mkv").first("video").kind == "video"
+
+
 def test_a_length_that_is_not_known():
     report = Report()
     report.feed(b"[info] Input #0, h264, from 'file:x':\n[info]   Duration: N/A, bitrate: N/A\n")
