@@ -96,7 +96,8 @@ class Sound:
         self.position = 0
         self._buffer = bytearray()
         self._waiting: deque[tuple[int, np.ndarray]] = deque()  # until those behind confirm it
-        self._waiting_samples = 0
+        self._arrived = self._placed = 0  # samples, those that were dropped included
+        self._least, self._most = deque(), deque()  # see _shift
         self._runs: list[tuple[int, list[np.ndarray]]] = []  # first sample, what follows it
 
     def feed(self, data: bytes) -> None:
@@ -109,9 +110,16 @@ class Sound:
 
     def add(self, at: float, samples: np.ndarray) -> None:
         """Take samples with their time stamp (in samples from time 0)."""
-        self._waiting.append((round(at), samples))
-        self._waiting_samples += len(samples)
-        while self._waiting_samples >= PATIENCE:
+        off = round(at) - self._arrived
+        self._waiting.append((off, samples))
+        self._arrived += len(samples)
+        while self._least and self._least[-1] > off:
+            self._least.pop()
+        while self._most and self._most[-1] < off:
+            self._most.pop()
+        self._least.append(off)
+        self._most.append(off)
+        while self._arrived - self._placed >= PATIENCE:
             self._place()
 
     def finish(self) -> None:
@@ -122,8 +130,11 @@ class Sound:
     def _place(self) -> None:
         """Give the first that waits its place; a gap stays a gap, of an overlap the first stays."""
         shift = self._shift()
-        samples = self._waiting.popleft()[1]
-        self._waiting_samples -= len(samples)
+        off, samples = self._waiting.popleft()
+        self._placed += len(samples)
+        for extreme in (self._least, self._most):
+            if extreme[0] == off:
+                extreme.popleft()
         if shift > 0 or not self._runs:
             self.position += max(0, shift)
             self._runs.append((self.position, []))
@@ -133,15 +144,18 @@ class Sound:
         self.position += len(samples)
 
     def _shift(self) -> int:
-        """Samples by which all that waits lies off its count, if that is enough to matter."""
-        first = self._waiting[0][0] - self.position
+        """Samples by which all that waits lies off its count, if that is enough to matter.
+
+        A stamp lies off the count of the samples that arrived before it; the extremes of what waits
+        are kept as it comes and goes (a monotonic queue each), for a hostile file's packets of one
+        sample are thousands to look through.
+        """
+        count = self.position - self._placed
+        first, least, most = (
+            off - count for off in (self._waiting[0][0], self._least[0], self._most[0])
+        )
         if not self._runs or abs(first) <= TOLERANCE:
             return 0 if self._runs else first
-        position, differences = self.position, []
-        for at, samples in self._waiting:
-            differences.append(at - position)
-            position += len(samples)
-        least, most = min(differences), max(differences)
         if least > TOLERANCE:
             return least
         return most if most < -TOLERANCE else 0

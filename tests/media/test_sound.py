@@ -83,6 +83,39 @@ def test_whatever_the_stamps_sound_only_goes_on(packets):
     assert sum(high - low for low, high in spans) <= sum(length for _, length in packets)
 
 
+@given(
+    st.lists(st.tuples(st.integers(-900, 900), st.integers(1, 600)), min_size=1, max_size=80),
+    st.sampled_from([1, 7, 300]),
+)
+def test_a_shift_is_what_looking_through_all_that_waits_gives(steps, scale):
+    """The extremes of the stamps are kept as packets come and go, not looked for."""
+    sound, stamps, at = Sound(), [], 0
+    place = sound._place
+
+    def checked() -> None:
+        waiting, count, differences = len(sound._waiting), sound.position, []
+        for stamp, length in stamps[-waiting:]:
+            differences.append(stamp - count)
+            count += length
+        shift = sound._shift()
+        if not sound._runs:
+            assert shift == differences[0]
+        elif min(differences) > TOLERANCE:
+            assert shift == min(differences)
+        elif max(differences) < -TOLERANCE:
+            assert shift == max(differences)
+        else:
+            assert shift == 0
+        place()
+
+    sound._place = checked
+    for off, length in steps:
+        stamps.append((at + off * scale, length))
+        sound.add(at + off * scale, np.ones(length, np.int16))
+        at += length
+    sound.finish()
+
+
 @given(st.integers(0, 60 * PACKET))
 def test_what_is_forgotten_changes_nothing_behind(before):
     stamps = [number * PACKET + (4000 if number >= 30 else 0) for number in range(60)]
