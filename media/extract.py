@@ -162,6 +162,7 @@ def picture_output(
     tell = f"file='{times.replace(':', chr(92) + ':')}':direct=1"
     filters = [
         f"settb=AVTB,setpts=PTS-{round(early * 1e6)}",
+        "metadata=mode=delete",  # what a file's pictures say of themselves (PNG: any key and text)
         # Say when the first picture comes ...
         "metadata=mode=add:key=first:value=1:enable='eq(n,0)'",
         f"metadata=mode=print:key=first:{tell}",

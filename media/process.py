@@ -144,7 +144,7 @@ class Report:
         elif "Estimating duration from bitrate" in text:
             self.estimated_duration = True
         elif not self.header_done and not context and len(self.header) < 10_000:
-            self.header.append(text)
+            self.header.append(text[:1000])
 
     def words(self) -> str:
         """The last three different errors, each once and in order."""
@@ -214,7 +214,8 @@ def run(
         stack.callback(process.wait)
         stack.callback(process.kill)  # runs first; no effect on a process that has ended
         if hasattr(resource, "prlimit"):
-            with contextlib.suppress(ProcessLookupError):
+            # PermissionError: a lower bound holds already (`ulimit -d`), which can't be raised.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 bound = limits.max_memory_bytes
                 resource.prlimit(process.pid, resource.RLIMIT_DATA, (bound, bound))
         for write in writes:

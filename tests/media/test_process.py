@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import pickle
 import shutil
+import struct
 import subprocess
 import sys
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image, PngImagePlugin
 
 from media import process
 from media.errors import CAUSES, MediaError
@@ -78,6 +80,57 @@ def test_the_same_list_is_read_by_an_ffmpeg_that_is_not_told_so(make, tmp_path):
     assert subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL).returncode == 0
 
 
+def box(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content) + 8) + name + content
+
+
+def alias(path: str) -> bytes:
+    """A QuickTime alias record: the media of a track lie in another file, at this path."""
+    record = bytes(10 + 28 + 12 + 64 + 16 + 4 + 16)
+    record += struct.pack(">HH", 2, len(path)) + path.encode() + b"\0" * (len(path) % 2)
+    return box(b"alis", bytes(4) + record + b"\xff\xff\0\0")
+
+
+def point_elsewhere(content: bytes, path: str) -> bytes:
+    """The boxes of a MOV with empty media and the alias in place of "in this file"."""
+    result, at = b"", 0
+    while at < len(content):
+        size = int.from_bytes(content[at : at + 4], "big")
+        name, inner = content[at + 4 : at + 8], content[at + 8 : at + size]
+        if name in (b"moov", b"trak", b"mdia", b"minf", b"dinf"):
+            inner = point_elsewhere(inner, path)
+        elif name == b"dref":
+            inner = inner[:8] + alias(path)
+        elif name == b"mdat":
+            inner = bytes(len(inner))
+        result += box(name, inner)
+        at += size
+    return result
+
+
+def test_a_movie_whose_media_lie_in_another_file_does_not_get_them(make, tmp_path):
+    path = make("plain.mov")
+    (tmp_path / "points.mov").write_bytes(point_elsewhere(path.read_bytes(), str(path)))
+    assert cause(tmp_path / "points.mov") in ("bad_audio", "bad_video")
+    # What would work, if it were asked for:
+    command = [process.binary(), "-enable_drefs", "1", "-use_absolute_path", "1", "-v", "error"]
+    command += ["-i", tmp_path / "points.mov", "-f", "null", "-"]
+    told = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL)
+    assert (told.returncode, told.stderr) == (0, b"")
+
+
+def test_a_picture_that_poses_as_the_filters_words_is_only_a_picture(ffmpeg, make, tmp_path):
+    """PNG pictures carry any key with any text; the times of the pictures come as such, too."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text("first", "x\nframe:0    pts:30000000 pts_time:0\npicture=1")
+    text.add_text("picture", "x")
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png", pnginfo=text)
+    inputs = ("-loop", "1", "-t", "3", "-i", tmp_path / "a.png", "-f", "lavfi", "-i", "sine=d=3")
+    ffmpeg(*inputs, "-c:v", "copy", "-c:a", "pcm_s16le", tmp_path / "a.mkv")
+    (segment,) = extract(tmp_path / "a.mkv")
+    assert segment.frame_times == [1.25]
+
+
 def test_a_picture_is_no_video(ffmpeg, tmp_path):
     ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x64", "-frames:v", "1", tmp_path / "a.png")
     assert cause(tmp_path / "a.png") == "unreadable"
@@ -124,6 +177,17 @@ def test_pictures_that_grow_beyond_the_limit_are_not_cut_in_silence(make, tmp_pa
     with pytest.raises(MediaError, match=r"Limits\.max_pixels") as caught:
         list(segments)
     assert caught.value.cause == "too_large"
+
+
+def test_a_lower_bound_on_memory_that_holds_already_is_no_crash(make):
+    """As under `ulimit -d`: the bound of Limits can't be set above it, and need not."""
+    program = (
+        "import resource, sys; from media import extract;"
+        "resource.setrlimit(resource.RLIMIT_DATA, (3 << 30, 3 << 30));"
+        "print(len(list(extract(sys.argv[1]))))"
+    )
+    command = [sys.executable, "-c", program, make("plain.mp4")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "1\n"
 
 
 def test_memory_is_bounded(make):
