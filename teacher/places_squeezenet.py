@@ -59,8 +59,11 @@ def read(weights: str | None) -> tuple[Path, np.ndarray]:
         TeacherError: not there, or not the known files.
     """
     network, mean = find(weights)
-    _check(network.read_bytes(), network, SHA256[NETWORK])
-    blob = mean.read_bytes()
+    try:
+        data, blob = network.read_bytes(), mean.read_bytes()
+    except OSError as error:
+        raise TeacherError(f"the weights of squeezenet_places365 can't be read: {error}") from error
+    _check(data, network, SHA256[NETWORK])
     _check(blob, mean, SHA256[MEAN])
     return network, read_mean(blob)
 

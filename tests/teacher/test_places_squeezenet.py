@@ -90,6 +90,13 @@ def test_without_weights_it_says_what_to_give(monkeypatch: pytest.MonkeyPatch) -
         assert word in str(error.value)
 
 
+def test_a_file_that_can_not_be_read_is_named(data_dir: Path, tmp_path: Path) -> None:
+    shutil.copyfile(data_dir / "weights" / NETWORK, tmp_path / NETWORK)
+    (tmp_path / MEAN).symlink_to("/proc/self/mem")  # a plain file whose start can't be read
+    with pytest.raises(TeacherError, match="squeezenet_places365 can't be read: .*Errno"):
+        load(parse_spec(f"places=squeezenet_places365,weights={tmp_path}"))
+
+
 @pytest.mark.parametrize("name", [NETWORK, MEAN])
 def test_a_missing_or_changed_file_is_refused(data_dir: Path, tmp_path: Path, name: str) -> None:
     for file in (NETWORK, MEAN):
