@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 
 
@@ -73,14 +74,19 @@ class Config:
                 raise ValueError(f"{option(field.name)} is {value!r}; choose one of {known}")
         positive = ["steps", "batch_size", "loss_scale", "learning_rate", "epsilon", "keep"]
         for name in [*positive, "log_every", "validate_every", "checkpoint_every"]:
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{option(name)} is {getattr(self, name)}; more than 0 is wanted")
-        for name in ("seed", "gain_db"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{option(name)} is {getattr(self, name)}; it can't be negative")
+        # NumPy's seeds have 32 bits, and TensorFlow gets one more than ours.
+        for name, most in (("seed", 2**32 - 2), ("gain_db", 100)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(
+                    f"{option(name)} is {getattr(self, name)}; 0 to {most:,} is wanted"
+                )
         for name in ("beta_1", "beta_2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{option(name)} is {getattr(self, name)}; 0 to below 1 is wanted")
+        if len(set(self.teachers)) != len(self.teachers):
+            raise ValueError(f"--teachers names one twice: {', '.join(self.teachers)}")
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"

@@ -15,7 +15,7 @@ from trainer.config import Config, option
 EPILOG = """\
 The defaults are the published recipe. A run that was stopped goes on with the same command. What
 --model-dir holds at the end: model.keras and saved_model/ (the last step), best.keras (the lowest
-validation loss), checkpoints/, tensorboard/, metrics.jsonl, summary.json, config.json.
+validation loss), checkpoints/, tensorboard/, metrics.jsonl, summary.json, config.json, heads.json.
 
 example, a small data set on two cores:
   python -m trainer.task --data data --model-dir model --batch-size 16 --steps 600 --shift \\
@@ -83,13 +83,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except tf.errors.ResourceExhaustedError as error:
-        print(
-            f"error: out of memory ({error.message.splitlines()[0]}); try a smaller --batch-size",
-            file=sys.stderr,
-        )
+        reason = error.message.splitlines()[0]
+        if any(words in reason for words in ("No space left", "quota exceeded")):
+            advice = "make room; the same command then goes on from the last checkpoint"
+        else:
+            advice = "out of memory; try a smaller --batch-size"
+        print(f"error: {reason}: {advice}", file=sys.stderr)
         return 1
-    except tf.errors.PermissionDeniedError as error:
-        print(f"error: {error.message}", file=sys.stderr)
+    except (tf.errors.PermissionDeniedError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)

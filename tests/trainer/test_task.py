@@ -6,7 +6,9 @@ import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
 
+import trainer.train
 from trainer import task
 from trainer.config import Config, option
 
@@ -49,7 +51,11 @@ def test_options_become_settings(capsys):
     ("arguments", "message"),
     [
         (["--batch-size", "0"], "--batch-size is 0; more than 0 is wanted"),
-        (["--gain-db", "-1"], "--gain-db is -1.0; it can't be negative"),
+        (["--gain-db", "-1"], "--gain-db is -1.0; 0 to 100 is wanted"),
+        (["--gain-db", "inf"], "--gain-db is inf; 0 to 100 is wanted"),
+        (["--loss-scale", "inf"], "--loss-scale is inf; more than 0 is wanted"),
+        (["--seed", "4294967295"], "--seed is 4294967295; 0 to 4,294,967,294 is wanted"),
+        (["--teachers", "a", "b", "a"], "--teachers names one twice: a, b, a"),
         (["--beta-1", "1"], "--beta-1 is 1.0; 0 to below 1 is wanted"),
         (["--learning-rate", "nan"], "--learning-rate is nan; more than 0"),
         (["--depth", "7"], "invalid choice: 7"),
@@ -81,6 +87,23 @@ def test_errors_are_sentences(tmp_path, capsys):
     assert task.main(["--data", str(tmp_path), "--model-dir", str(tmp_path / "model")]) == 1
     assert capsys.readouterr().err.startswith("error: no dataset_info.json in ")
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (tf.errors.ResourceExhaustedError(None, None, "x; No space left on device"), "make room"),
+        (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating"), "--batch-size"),
+        (OSError(28, "No space left on device", "x"), "No space left on device: 'x'"),
+    ],
+)
+def test_a_full_disk_is_not_taken_for_a_full_memory(failure, words, monkeypatch, capsys):
+    def fail(_):
+        raise failure
+
+    monkeypatch.setattr(trainer.train, "train", fail)
+    assert task.main(["--data", "d", "--model-dir", "m"]) == 1
+    assert words in capsys.readouterr().err
 
 
 def test_help_does_not_wait_for_tensorflow():
