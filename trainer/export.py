@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -22,7 +23,7 @@ def save_keras(model: SoundNet, path: str) -> None:
 
 
 def save_saved_model(model: SoundNet, folder: str) -> None:
-    """Write a SavedModel for serving: waveforms in, probabilities out.
+    """Write a SavedModel for serving: waveforms in, probabilities out. Replaces an older one.
 
     Its signature `serving_default` takes `waveform` float32 (batch, samples), -256..256, 22,050 Hz,
     of any length but 0 (what is too short for the network is tiled), and gives by the name of each
@@ -44,8 +45,19 @@ def save_saved_model(model: SoundNet, folder: str) -> None:
     module.weights = [weight.value for weight in model.weights]
     signature = tf.TensorSpec([None, None], tf.float32, name="waveform")
     module.serve = tf.function(probabilities, input_signature=[signature], autograph=False)
-    tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})
-    extra = posixpath.join(folder, "assets.extra")
+    part = folder + ".part"
+    if tf.io.gfile.exists(part):
+        tf.io.gfile.rmtree(part)
+    tf.saved_model.save(module, part, signatures={"serving_default": module.serve})
+    extra = posixpath.join(part, "assets.extra")
     tf.io.gfile.makedirs(extra)
     with tf.io.gfile.GFile(posixpath.join(extra, "heads.json"), "w") as file:
-        file.write(json.dumps(model.heads, indent=1, ensure_ascii=False) + "\n")
+        file.write(heads_json(model.heads))
+    if tf.io.gfile.exists(folder):
+        tf.io.gfile.rmtree(folder)
+    tf.io.gfile.rename(part, folder)
+
+
+def heads_json(heads: Mapping[str, Sequence[str]]) -> str:
+    """By the name of a head its class names, in the order of the outputs."""
+    return json.dumps(heads, indent=1, ensure_ascii=False) + "\n"

@@ -28,7 +28,11 @@ class RunLog:
     """Writes a run's metrics everywhere; a context manager.
 
     Args:
-        step: where the run goes on; what an earlier run wrote of later steps is dropped.
+        step: where the run goes on; what an earlier run wrote of later steps is dropped from
+            `metrics.jsonl`.
+
+    Attributes:
+        last: by split (`train`, `validation`) the metrics last written; empty if there are none.
     """
 
     def __init__(self, model_dir: str, step: int, steps: int) -> None:
@@ -40,9 +44,15 @@ class RunLog:
         rows = []
         if tf.io.gfile.exists(self._path):
             with tf.io.gfile.GFile(self._path) as file:
-                rows = [row for row in map(json.loads, file) if row["step"] <= step]
-        with tf.io.gfile.GFile(self._path, "w") as file:
+                # A run that was killed, or met a full disk, may have left half a line at the end.
+                whole = [json.loads(line) for line in file if line.endswith("}\n")]
+            rows = [row for row in whole if row["step"] <= step]
+        with tf.io.gfile.GFile(self._path + ".part", "w") as file:
             file.write("".join(json.dumps(row) + "\n" for row in rows))
+        tf.io.gfile.rename(self._path + ".part", self._path, overwrite=True)
+        self.last: dict[str, dict[str, float]] = {"train": {}, "validation": {}}
+        for row in rows:
+            self.last[row["split"]] = {k: v for k, v in row.items() if k not in ("step", "split")}
         self._console = Console(highlight=False, soft_wrap=True)
         self._bar = Progress(
             BarColumn(),
@@ -106,6 +116,7 @@ class RunLog:
         self.say(f"step {step:,}: validation loss {metrics['loss']:.4f}; {by_teacher}")
 
     def _write(self, split: str, step: int, metrics: dict[str, float]) -> None:
+        self.last[split] = metrics
         with tf.io.gfile.GFile(self._path, "a") as file:
             file.write(json.dumps({"step": step, "split": split, **metrics}) + "\n")
         with self._writers[split].as_default():

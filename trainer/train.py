@@ -14,6 +14,7 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from schemas.dataset_info import DatasetInfo
@@ -22,7 +23,7 @@ from trainer.config import Config
 from trainer.network import SoundNet
 from trainer.progress import RunLog
 
-CONFIG_FILE, SUMMARY_FILE = "config.json", "summary.json"
+CONFIG_FILE, HEADS_FILE, SUMMARY_FILE = "config.json", "heads.json", "summary.json"
 MODEL_FILE, BEST_FILE, SAVED_MODEL = "model.keras", "best.keras", "saved_model"
 
 
@@ -38,7 +39,7 @@ class Result:
         model: the `.keras` file of the last step.
         best_model: that of the lowest validation loss; None without validation clips.
         first_step: where this call began: 0, or the checkpoint's step.
-        train: the last training metrics, as in `metrics.jsonl`; empty if no step was left to do.
+        train: the last training metrics, as in `metrics.jsonl`.
         validation: the last validation's; empty without validation clips.
     """
 
@@ -62,18 +63,24 @@ def local_strategy() -> tf.distribute.Strategy:
 def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Result:
     """Train a SoundNet on the records of a data set, or go on with a run that was stopped.
 
-    Writes into `config.model_dir`: `config.json`, `checkpoints/`, `tensorboard/`, `metrics.jsonl`,
-    `best.keras` (lowest validation loss), and at the end `model.keras`, `saved_model/` and
-    `summary.json`.
+    Writes into `config.model_dir`: `config.json`, `heads.json`, `checkpoints/`, `tensorboard/`,
+    `metrics.jsonl`, `best.keras` (lowest validation loss), and at the end `model.keras`,
+    `saved_model/` and `summary.json`.
 
     Args:
         strategy: how to spread a batch over devices; by default over all local GPUs.
 
     Raises:
         SchemaError: the data set can't be used for this run.
-        TrainingError: a loss that isn't a number, damaged records, a `model_dir` of another run.
+        TrainingError: a loss that isn't a number, damaged records, a `model_dir` of another run,
+            checkpoints that can't be read, a backend of Keras other than TensorFlow.
     """
     started = time.monotonic()
+    if keras.backend.backend() != "tensorflow":
+        raise TrainingError(
+            f"Keras runs on {keras.backend.backend()} here; the training needs TensorFlow. Set "
+            "KERAS_BACKEND=tensorflow"
+        )
     info = data.usable_info(config)
     strategy = strategy or local_strategy()
     replicas = strategy.num_replicas_in_sync
@@ -82,7 +89,7 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
             f"--batch-size {config.batch_size} doesn't divide over {replicas} GPUs; "
             f"{-(-config.batch_size // replicas) * replicas} does"
         )
-    _claim_model_dir(config)
+    _claim_model_dir(config, info)
     # Not the bare seed: with a global seed of 0 TensorFlow can't take a shuffle's from a tensor.
     keras.utils.set_random_seed(config.seed + 1)
 
@@ -109,8 +116,7 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
     manager = tf.train.CheckpointManager(
         checkpoint, posixpath.join(config.model_dir, "checkpoints"), max_to_keep=config.keep
     )
-    if manager.latest_checkpoint:
-        checkpoint.restore(manager.latest_checkpoint).assert_consumed()
+    unreadable = _restore(checkpoint, manager)
     first_step = int(position.numpy())
     if first_step > config.steps:
         raise TrainingError(
@@ -193,9 +199,16 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
         terms = [metrics[f"loss/{teacher.name}"] for teacher in info.teachers]
         return {"loss": sum(terms) / len(terms), **metrics}
 
-    latest_train: dict[str, float] = {}
-    latest_validation: dict[str, float] = {}
+    def diverged(what: str, step: int) -> TrainingError:
+        return TrainingError(
+            f"{what} at step {step:,}; the last checkpoint is "
+            f"{manager.latest_checkpoint or 'none'}. Start anew in another --model-dir with a "
+            f"lower --learning-rate (now {config.learning_rate:g})"
+        )
+
     with RunLog(config.model_dir, first_step, config.steps) as log:
+        for problem in unreadable:
+            log.say(problem)
         log.say(_introduction(config, info, model, replicas, first_step))
         try:
             batches = iter(_distribute(strategy, data.train_batches(config, info, first_step)))
@@ -206,24 +219,22 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
                 with interval.working():
                     metrics = {name: float(v) for name, v in train_step(batch).items()}
                 if not math.isfinite(metrics["loss"]):
-                    raise TrainingError(
-                        f"the loss is {metrics['loss']} at step {step:,}; the last checkpoint is "
-                        f"{manager.latest_checkpoint or 'none'}. Start anew with a lower "
-                        f"--learning-rate (now {config.learning_rate:g})"
-                    )
+                    raise diverged(f"the loss is {metrics['loss']}", step)
                 interval.add(metrics)
                 log.advance(step)
                 last = step == config.steps
                 if step == 1 or step % config.log_every == 0 or last:
-                    latest_train = interval.take()
-                    log.train(step, latest_train)
+                    log.train(step, interval.take())
                 if validation_data and (step % config.validate_every == 0 or last):
-                    latest_validation = validate()
-                    log.validation(step, latest_validation, [t.name for t in info.teachers])
-                    if latest_validation["loss"] < best_loss.numpy():
-                        best_loss.assign(latest_validation["loss"])
+                    validation = validate()
+                    log.validation(step, validation, [t.name for t in info.teachers])
+                    if validation["loss"] < best_loss.numpy():
+                        best_loss.assign(validation["loss"])
                         export.save_keras(model, posixpath.join(config.model_dir, BEST_FILE))
                 if step % config.checkpoint_every == 0 or last:
+                    # The loss was that of the weights before this step.
+                    if not all(np.isfinite(values).all() for values in model.get_weights()):
+                        raise diverged("the weights are no numbers any more", step)
                     manager.save(checkpoint_number=step)
         except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
             damage = data.find_damage(config, info)
@@ -244,8 +255,8 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
             first_step=first_step,
             steps=config.steps,
             seconds=round(time.monotonic() - started, 1),
-            train=latest_train,
-            validation=latest_validation,
+            train=log.last["train"],
+            validation=log.last["validation"],
         )
         _write(config.model_dir, SUMMARY_FILE, json.dumps(asdict(result), indent=1) + "\n")
         log.say(f"{config.steps:,} steps done; the network is {model_path}")
@@ -305,8 +316,25 @@ def _distribute(strategy: tf.distribute.Strategy, batches: tf.data.Dataset):
     return strategy.experimental_distribute_dataset(batches.with_options(options))
 
 
-def _claim_model_dir(config: Config) -> None:
-    """Put `config.json` into the model's folder, unless another run lives there."""
+def _restore(checkpoint: tf.train.Checkpoint, manager: tf.train.CheckpointManager) -> list[str]:
+    """Go back to the newest checkpoint that can be read; returns what is wrong with newer ones."""
+    problems = []
+    for path in reversed(manager.checkpoints):
+        try:
+            checkpoint.restore(path).assert_consumed()
+            return problems
+        except (tf.errors.OpError, IndexError, ValueError, AssertionError) as error:
+            problems.append(f"the checkpoint {path} can't be read: {str(error).splitlines()[0]}")
+    if problems:
+        raise TrainingError(
+            f"{'; '.join(problems)}. Remove {manager.directory} to start anew, or choose another "
+            "--model-dir"
+        )
+    return problems
+
+
+def _claim_model_dir(config: Config, info: DatasetInfo) -> None:
+    """Put `config.json`, `heads.json` into the model's folder, unless another run lives there."""
     path = posixpath.join(config.model_dir, CONFIG_FILE)
     if tf.io.gfile.exists(path):
         with tf.io.gfile.GFile(path) as file:
@@ -321,8 +349,22 @@ def _claim_model_dir(config: Config) -> None:
                 f"{config.model_dir} holds a run with other settings ({', '.join(differing)}; see "
                 f"{path}); give the same to go on with it, or choose another --model-dir"
             )
-    tf.io.gfile.makedirs(config.model_dir)
-    _write(config.model_dir, CONFIG_FILE, config.to_json())
+    heads = export.heads_json({teacher.name: teacher.classes for teacher in info.teachers})
+    path = posixpath.join(config.model_dir, HEADS_FILE)
+    if tf.io.gfile.exists(path):
+        with tf.io.gfile.GFile(path) as file:
+            if file.read() != heads:
+                raise TrainingError(
+                    f"{config.model_dir} holds a run with other teachers or classes (see {path}) "
+                    f"than {config.data} has; go on with its own data, or choose another "
+                    "--model-dir"
+                )
+    try:
+        tf.io.gfile.makedirs(config.model_dir)
+        _write(config.model_dir, HEADS_FILE, heads)
+        _write(config.model_dir, CONFIG_FILE, config.to_json())
+    except (tf.errors.FailedPreconditionError, tf.errors.NotFoundError) as error:
+        raise TrainingError(f"--model-dir can't be a folder: {error.message}") from error
 
 
 def _write(folder: str, name: str, text: str) -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -148,11 +149,48 @@ def test_a_finished_run_is_not_trained_again(six_steps):
     folder, settings, _ = six_steps
     before = weights_of(folder / "model.keras")
     result = train(settings)
-    assert (result.first_step, result.train) == (6, {})
+    assert result.first_step == 6
+    assert result.train["loss"] == rows(folder, "train")[-1]["loss"]
+    assert result.validation["loss"] == rows(folder, "validation")[-1]["loss"]
+    assert json.loads((folder / "summary.json").read_text()) == dataclasses.asdict(result)
+    assert not list(folder.glob("*.part"))
     for found, expected in zip(weights_of(folder / "model.keras"), before, strict=True):
         np.testing.assert_array_equal(found, expected)
     with pytest.raises(TrainingError, match="already holds step 6"):
         train(dataclasses.replace(settings, steps=4))
+
+
+def test_half_a_line_and_a_damaged_checkpoint_do_not_stop_a_run(six_steps, tmp_path, capfd):
+    """As a computer that lost its power may leave them: it goes on from the checkpoint before."""
+    folder, settings, _ = six_steps
+    shutil.copytree(folder, tmp_path / "model")
+    (newest,) = (tmp_path / "model" / "checkpoints").glob("ckpt-6.data*")
+    newest.write_bytes(b"")
+    with (tmp_path / "model" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 2, "split": "tr')
+    result = train(dataclasses.replace(settings, model_dir=str(tmp_path / "model")))
+    assert result.first_step == 4
+    assert "ckpt-6 can't be read" in capfd.readouterr().out
+    assert [row["step"] for row in rows(tmp_path / "model", "train")] == [1, 2, 3, 4, 5, 6]
+    for found, expected in zip(
+        weights_of(tmp_path / "model" / "model.keras"),
+        weights_of(folder / "model.keras"),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(found, expected)
+    for checkpoint in (tmp_path / "model" / "checkpoints").glob("*.index"):
+        checkpoint.write_bytes(b"")
+    with pytest.raises(TrainingError, match=r"ckpt-6 can't.*ckpt-4 can't.*to start anew"):
+        train(dataclasses.replace(settings, model_dir=str(tmp_path / "model")))
+
+
+def test_a_data_set_of_other_classes_does_not_go_on_with_a_run(six_steps, short_data_set, tmp_path):
+    _, settings, _ = six_steps
+    shutil.copytree(short_data_set, tmp_path / "data")
+    path = tmp_path / "data" / "dataset_info.json"
+    path.write_text(path.read_text().replace('"places 3"', '"another place"'))
+    with pytest.raises(TrainingError, match="other teachers or classes"):
+        train(dataclasses.replace(settings, data=str(tmp_path / "data")))
 
 
 def test_the_best_network_is_kept(six_steps):
@@ -218,6 +256,26 @@ def test_a_loss_that_is_no_number_stops_the_run_at_its_step(short_data_set, tmp_
     with pytest.raises(TrainingError, match=r"the loss is (nan|inf) at step [123].*learning-rate"):
         train(config(short_data_set, tmp_path, steps=4, learning_rate=1e30))
     assert not (tmp_path / "model.keras").exists()
+
+
+def test_weights_that_are_no_numbers_are_not_saved(short_data_set, tmp_path):
+    """The loss of a step is that of the weights before it: here it is still a number."""
+    with pytest.raises(TrainingError, match=r"weights are no numbers any more at step 1.*none"):
+        train(config(short_data_set, tmp_path, steps=1, learning_rate=1e39))
+    assert not list((tmp_path / "checkpoints").glob("*"))
+    assert not (tmp_path / "model.keras").exists()
+
+
+def test_a_file_in_the_place_of_the_models_folder(short_data_set, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrainingError, match="--model-dir can't be a folder: .*not a directory"):
+        train(config(short_data_set, tmp_path / "file"))
+
+
+def test_another_backend_of_keras_is_refused(short_data_set, tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(TrainingError, match="Set KERAS_BACKEND=tensorflow"):
+        train(config(short_data_set, tmp_path))
 
 
 def test_another_runs_folder_is_left_alone(six_steps):
