@@ -66,6 +66,8 @@ def main() -> None:
             usable.append(path)
         except MediaError as error:
             print(f"left out: {path}: {error}", file=sys.stderr)
+    if not usable:
+        parser.error("none of these files gives sound and pictures; name some that do")
     ways: dict[str, list[tuple[float, float]]] = {"ffmpeg": [], "extract": []}
     for _ in range(options.repeats):  # in turn, so that a busy machine is busy for both
         ways["ffmpeg"].append(measure(with_ffmpeg, usable))

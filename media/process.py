@@ -3,7 +3,7 @@
 Every file is taken for hostile. Its name reaches ffmpeg as `file:` and an absolute path, in a list
 of arguments, so that no name is read as an option, a protocol or a shell's word. Only formats that
 hold media themselves are admitted: none that names other files (playlists, concat scripts, image
-patterns).
+patterns). A MOV can do so too, but ffmpeg follows that only when asked to (`enable_drefs`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FORMATS = (
     # Bare pictures.
     "h261,h263,h264,hevc,vvc,m4v,mpegvideo,mjpeg,vc1,av1,dirac,yuv4mpegpipe,"
     # Bare sound.
-    "wav,w64,mp3,aac,loas,latm,flac,aiff,au,caf,amr,amrnb,amrwb,ac3,eac3,dts,dtshd,truehd,mlp,"
+    "wav,w64,mp3,aac,loas,flac,aiff,au,caf,amr,amrnb,amrwb,ac3,eac3,dts,dtshd,truehd,mlp,"
     "ape,mpc,mpc8,tak,tta,wv,voc,dsf,iff,oma,spdif,sox,ircam,nistsphere,qcp,xwma,gsm,g729,aax,"
     "adx,ea,roq,smk,bink,iamf"
 )

@@ -41,8 +41,8 @@ def load_waveform(
     silence stands where it starts late or has gaps. A file that is damaged or cut off gives the
     sound that can be decoded.
 
-    Raises MediaError (not_found, unreadable, no_audio, bad_audio, too_long, too_large, timeout)
-    for files, ValueError or TypeError for arrays.
+    Raises MediaError (not_found, unreadable, no_audio, bad_audio, too_long, too_large, timeout);
+    ValueError or TypeError for what is no array of sound.
 
     >>> load_waveform(np.zeros((44100, 2), np.int16), 44100).shape
     (22050,)
