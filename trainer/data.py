@@ -46,6 +46,8 @@ def read_info(folder: str) -> DatasetInfo:
             f"no {dataset_info.FILE_NAME} in {folder}: this is no data set. Make one with "
             f"`python -m pipeline --input LIST --output {folder}`"
         ) from error
+    except UnicodeDecodeError as error:
+        raise SchemaError(f"{path} is damaged ({error}); copy the data set again") from error
     return DatasetInfo.from_json(text, path)
 
 

@@ -194,6 +194,12 @@ def test_no_data_set_at_all(tmp_path):
         data.usable_info(config(tmp_path))
 
 
+def test_a_description_that_is_no_text(tmp_path):
+    (tmp_path / FILE_NAME).write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SchemaError, match=r"dataset_info.json is damaged .*copy the data set"):
+        data.usable_info(config(tmp_path))
+
+
 def test_shards_that_are_missing_or_cut_off(tmp_path, data_set_writer, clip_maker):
     """Cut off between two records, a shard reads like a whole one; its size tells."""
     folder = data_set_writer(tmp_path, {"train": [[clip_maker(0), clip_maker(1)], [clip_maker(2)]]})
