@@ -41,9 +41,11 @@ def published(targets: dict[str, np.ndarray], logits: dict[str, np.ndarray]) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.first_loss",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", required=True)
+    parser.add_argument("--data", required=True, help="a data set that the pipeline made")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--output", type=Path, help="JSON file; printed too")

@@ -69,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (DatasetError, WeightsError, ValueError, OSError) as error:
         print(f"evaluation: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     page = report.to_markdown(result)
     print(page)
     if args.output:
