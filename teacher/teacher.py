@@ -77,8 +77,8 @@ class Teacher:
         for start in range(0, len(batch), self.batch):
             part = batch[start : start + self.batch]
             padding = [(0, self.batch - len(part)), (0, 0), (0, 0), (0, 0)]
-            outputs = self._forward(np.pad(part, padding)).numpy()
-            probs[start : start + self.batch] = self._distributions(outputs)[: len(part)]
+            outputs = self._forward(np.pad(part, padding)).numpy()[: len(part)]
+            probs[start : start + self.batch] = self._distributions(outputs)
         return probs
 
     def __call__(self, frames: Sequence[np.ndarray]) -> np.ndarray:
@@ -87,7 +87,7 @@ class Teacher:
 
     def _distributions(self, outputs: np.ndarray) -> np.ndarray:
         where = f"teacher {self.info.name} ({self.info.network})"
-        if outputs.shape != (self.batch, len(self.classes)):
+        if outputs.ndim != 2 or outputs.shape[1] != len(self.classes):
             raise TeacherError(
                 f"{where} gives {outputs.shape[1:]} outputs a picture and its class list has "
                 f"{len(self.classes)} names; give classes=LIST that it was trained with"
