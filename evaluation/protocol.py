@@ -107,6 +107,8 @@ def evaluate_fold(
         )
     correct = 0
     for i in test:
-        decision = classifier.decision_function(rows[i]).mean(axis=0)
-        correct += classifier.classes_[decision.argmax()] == labels[i]
+        decision = classifier.decision_function(rows[i])
+        if decision.ndim == 1:  # of two classes scikit-learn gives the second's alone
+            decision = np.stack([-decision, decision], axis=1)
+        correct += classifier.classes_[decision.mean(axis=0).argmax()] == labels[i]
     return FoldResult(test_fold, int(correct), folds.count(test_fold))

@@ -81,6 +81,7 @@ def open_file(path: str | os.PathLike, limits: Limits, **options) -> ffmpeg.node
     """
     try:
         name = os.path.abspath(os.fsdecode(path))
+        name.encode()  # what ffmpeg-python can't take it refuses too late
         status = os.stat(name)
     except (FileNotFoundError, NotADirectoryError):
         raise MediaError("not_found", f"{path} does not exist") from None

@@ -127,7 +127,32 @@ class DatasetInfo:
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise SchemaError(f"{where} doesn't fit the schema: {error}") from error
+        info._check(where)
         check_codec(info.audio_codec)
         if info.sample_rate != SAMPLE_RATE:
             raise SchemaError(f"{where}: sound at {info.sample_rate} Hz; {SAMPLE_RATE} is wanted")
         return info
+
+    def _check(self, where: str) -> None:
+        """Raise `SchemaError` where a value is of another kind than its field."""
+        shards = [shard for shards in self.splits.values() for shard in shards]
+        seconds = (self.clip_seconds, self.step_seconds)
+        wrong = [repr(s) for s in seconds if not (isinstance(s, (int, float)) and s > 0)]
+        wrong += [
+            repr(number)
+            for shard in shards
+            for number in (shard.records, shard.bytes)
+            if not (isinstance(number, int) and number >= 0)
+        ]
+        wrong += [repr(shard.file) for shard in shards if not isinstance(shard.file, str)]
+        wrong += [
+            f"the classes of {teacher.name}"
+            for teacher in self.teachers
+            if not (
+                isinstance(teacher.classes, list)
+                and teacher.classes
+                and all(isinstance(name, str) for name in teacher.classes)
+            )
+        ]
+        if wrong:
+            raise SchemaError(f"{where} doesn't fit the schema: {', '.join(wrong[:5])}")

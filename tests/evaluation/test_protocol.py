@@ -75,6 +75,11 @@ def test_a_clips_decision_values_are_averaged_not_its_votes():
     assert (result.correct, result.clips, result.accuracy) == (1, 1, 100)
 
 
+def test_two_classes_are_told_apart_as_many_are():
+    result = protocol.evaluate_fold(clips_of(0, 1, 0, 1), list("abab"), [1, 1, 2, 2], 2)
+    assert (result.correct, result.clips) == (2, 2)
+
+
 def test_the_tested_fold_is_not_learnt_from():
     features = clips_of(0, 1, 2, 0, 1, 2)
     labels = ["a", "b", "c", "b", "c", "a"]  # fold 2 is labelled wrongly on purpose

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
 import shutil
 import struct
@@ -315,3 +316,13 @@ def test_whatever_the_bytes_segments_or_a_named_cause(make, tmp_path, container,
         for segment in extract(path, limits=Limits(idle_seconds=20)):
             assert len(segment.pcm)
             assert len(segment.frames) == len(segment.frame_times) > 0
+
+
+def test_a_name_that_is_not_utf_8_is_refused_by_name(tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.wav")
+    with open(path, "wb") as file:
+        file.write(b"RIFF")
+    with pytest.raises(MediaError) as raised:
+        process.open_file(path, Limits())
+    assert raised.value.cause == "unreadable"
+    assert "\\udcff.wav" in raised.value.message

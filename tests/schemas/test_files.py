@@ -41,6 +41,12 @@ class TestDatasetInfo:
             ({"surprise": 1}, "surprise"),
             ({"teachers": [{"name": "x"}]}, "doesn't fit the schema"),
             ({"splits": 3}, "doesn't fit the schema"),
+            ({"splits": {"train": [{"file": "a", "records": "3", "bytes": 1}]}}, "fit.*'3'"),
+            ({"step_seconds": 0}, "doesn't fit the schema: 0"),
+            (
+                {"teachers": [{**dataclasses.asdict(INFO.teachers[0]), "classes": "cat"}]},
+                "the classes of imagenet",
+            ),
         ],
     )
     def test_what_does_not_fit_is_refused(self, change, message):
