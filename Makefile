@@ -36,7 +36,7 @@ format: setup ## put the code into shape
 	$(BIN)/ruff check --fix .
 
 lock: ## solve the versions anew (needs uv)
-	uv pip compile --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
+	uv pip compile --universal --generate-hashes --no-annotate --no-header \
 	  --extra dev setup.py -o requirements.lock
 
 clean: ## remove what was installed and made

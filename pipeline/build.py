@@ -31,7 +31,7 @@ from schemas.dataset_info import DatasetInfo, RunInfo, ShardInfo
 from schemas.ledger import CAUSES, FAILED, LedgerRow, latest
 from schemas.video_list import BadRow, VideoRow, draw_split
 
-RECIPE, TODO, PLAN = "recipe.json", "todo.jsonl", "plan.jsonl"
+RECIPE, QUEUE, PLAN = "recipe.json", "todo.jsonl", "plan.jsonl"
 """Names in the work folder."""
 
 _ERROR_LINE = re.compile(r"[A-Za-z_.]*(Error|Exception)\b")
@@ -121,7 +121,7 @@ def _build(
     settled = {key for key, video in videos.items() if video.is_settled}
     left = [item for item in todo if video_key(item.row.video_id) not in settled]
     if left:
-        store.write(store.work(TODO), (item.to_json().encode() + b"\n" for item in left))
+        store.write(store.work(QUEUE), (item.to_json().encode() + b"\n" for item in left))
         pipeline = _pipeline(processes, beam_args)
         graph.read_videos(pipeline, settings, store)
         with Watch(store, total=len(todo)):

@@ -1,0 +1,12 @@
+"""What learns: TFRecords in, weights out (Keras; `python -m trainer.task`).
+
+`network`   SoundNet-8 and SoundNet-5 as tables of layers, with their arithmetic of steps
+`layers`    batch normalisation, fused where the backend is TensorFlow
+`losses`    how far a student is from its teachers
+`config`    every setting of a run; the defaults are the published recipe
+`data`      records as batches, in an order that the seed and the position alone decide
+`train`     the training, from top to bottom
+`progress`  what a person watches, and what is kept of it
+`export`    the `.keras` file and the SavedModel
+`task`      the command
+"""
