@@ -36,8 +36,8 @@ EARLY = 10.0
 """Seconds before `start` at which reading starts: about as far apart as key frames lie."""
 
 MAX_LAG = 300.0
-"""Seconds by which sound and pictures may lie apart in the file. What comes later than that behind
-the other is lost; it is what bounds memory where one of the two ends early."""
+"""Seconds by which sound and pictures may lie apart in the file: what bounds memory where one of
+the two ends early. What comes later than that behind the other is refused."""
 
 
 @dataclass
@@ -214,6 +214,7 @@ class Cutter:
         self._numbers: deque[tuple[int, float]] = deque()  # of pictures still to come
         self._open: list[_Step] = []  # steps of the segment in the making
         self._best: tuple[int, Segment] | None = None  # if no step counts: samples there, segment
+        self._checked = 0  # samples up to which no sound came too late
 
     def seconds(self) -> float:
         """How far sound or pictures have come."""
@@ -256,6 +257,8 @@ class Cutter:
             del self._buffer[:end]
 
     def _add(self, number: int, not_before: float, picture: np.ndarray) -> None:
+        if number < self._step * PER_STEP:
+            raise _too_late("pictures", "sound")
         # Pictures that were lost when the filters started anew: the one before is still shown.
         if previous := self._pictures.get(self.last_picture):
             for lost in range(self.last_picture + 1, number):
@@ -270,7 +273,13 @@ class Cutter:
         return round(step * self.step_seconds * SAMPLE_RATE)
 
     def segments(self, ended: bool) -> Iterator[Segment]:
-        """Yield the segments that are complete; at the end, what is left."""
+        """Yield the segments that are complete; at the end, what is left.
+
+        Raises MediaError, too_large, if something comes for a step that was decided without it.
+        """
+        if self.sound.there(self._checked, self._sample(self._step)):
+            raise _too_late("sound", "pictures")
+        self._checked = self.sound.position
         while self._known() or (ended and self._sample(self._step) < self.sound.position):
             step, there = self._look()
             if step and 2 * there >= self._sample(1):
@@ -350,6 +359,14 @@ class _Step:
     time: float
     picture: np.ndarray
     sound_end: int
+
+
+def _too_late(late: str, early: str) -> MediaError:
+    return MediaError(
+        "too_large",
+        f"the {late} come more than {MAX_LAG:g} s behind the {early} in the file, too much to "
+        "hold; interleave it, for example with `ffmpeg -i FILE -c copy NEW`",
+    )
 
 
 def _nothing(

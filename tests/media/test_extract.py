@@ -281,6 +281,32 @@ def test_pictures_whose_sound_never_comes_are_let_go():
     assert [segment.start_seconds for segment in segments] == [0.0, 4990.0]
 
 
+@pytest.mark.parametrize("late", ["sound", "pictures"])
+def test_what_lies_too_far_behind_in_the_file_is_refused_not_lost(late):
+    cutter = Cutter(start=0.0, steps=4, step_seconds=5.0)
+
+    def see(numbers):
+        cutter.feed_times(b"frame:0    pts:0       pts_time:0\nfirst=1\n")
+        for number in numbers:
+            cutter.feed_times(b"frame:%-4d pts:%-7d pts_time:0\npicture=1\n" % (number, number))
+            cutter.feed_pictures(b"P6\n1 1\n255\n\1\2\3")
+
+    def hear(seconds):
+        cutter.sound.add(0, np.ones(seconds * SAMPLE_RATE, np.int16))
+
+    feeds = [lambda: see(range(4 * 100)), lambda: hear(400)]  # 500 s, 400 s
+    first, second = feeds if late == "sound" else reversed(feeds)
+
+    def cut(feed):
+        feed()
+        return list(cutter.segments(ended=False))
+
+    cut(first)
+    with pytest.raises(MediaError, match=f"the {late} come more than 300 s behind") as caught:
+        cut(second)
+    assert caught.value.cause == "too_large"
+
+
 @pytest.mark.parametrize("name", ["578bb1a5a6ab.mov", "79d49f42a5a4.mp4", "e18faf4b9a9d.mov"])
 def test_frames_are_those_that_ffmpeg_shows_then(data_dir, name):
     """An independent way: decode all up to a time, scale, and take the last."""
