@@ -40,15 +40,22 @@ class Demo:
     seconds: dict[str, float] = field(default_factory=dict)
     downloaded: dict[str, int] = field(default_factory=dict)
 
-    def run(self, part: str, *arguments: str) -> None:
-        """Run one of the project's commands, its output shown as it comes; a failure ends us."""
+    def run(self, part: str, *arguments: str, must: bool = True) -> bool:
+        """Run a command, its output shown as it comes; a failure ends us, or is told if we may do
+        without."""
         shown = ["python", *arguments[1:]] if arguments[0] == sys.executable else list(arguments)
         CONSOLE.print(f"\n[bold]$ {shlex.join(shown)}[/bold]", highlight=False)
         started = time.monotonic()
         done = subprocess.run(arguments, check=False)
         self.seconds[part] = time.monotonic() - started
-        if done.returncode:
+        if done.returncode and must:
             sys.exit(f"demo: that command failed with exit status {done.returncode}")
+        return done.returncode == 0
+
+    def ledger(self) -> list[dict]:
+        """The ledger's rows."""
+        files = sorted(self.folder.glob("data/ledger-*.jsonl"))
+        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
 def fetch_videos(demo: Demo) -> Path:
@@ -84,14 +91,9 @@ def report(demo: Demo, published: bool) -> str:
     """What was made, in Markdown."""
     data, model = demo.folder / "data", demo.folder / "model"
     info = json.loads((data / "dataset_info.json").read_text())
-    rows = [
-        json.loads(line)
-        for path in sorted(data.glob("ledger-*.jsonl"))
-        for line in path.read_text().splitlines()
-    ]
     lines = ["# SoundNet demo", "", "## The data set", ""]
     lines += ["| video | outcome | clips | seconds of sound |", "|---|---|---|---|"]
-    for row in rows:
+    for row in demo.ledger():
         outcome = f"{row['cause']}: {row['message'][:60]}" if row["cause"] else "done"
         lines.append(
             f"| {row['video_id']} | {outcome} | {row['clips']} | {row['media_seconds']:.1f} |"
@@ -152,8 +154,12 @@ def main() -> int:
         *("--log-every", "10", "--validate-every", "60"),
     )
 
-    published = _fetch_published(demo)
-    if sounds := _done(Path(data))[:2]:
+    fetch = (python, "-m", "soundnet", "weights", "fetch")
+    published = demo.run("fetch the published weights", *fetch, must=False)
+    if not published:
+        CONSOLE.print("The published weights can't be had here; the demo goes on without them.")
+    done = [row["url"] for row in demo.ledger() if row["outcome"] == "done"]
+    if sounds := [url for url in done if Path(url).is_file()][:2]:
         predict = (python, "-m", "soundnet", "predict", *sounds, "--top", "3")
         networks = {"trained": f"{model}/model.keras"}
         if published:
@@ -172,28 +178,6 @@ def main() -> int:
     CONSOLE.print(Markdown(text))
     CONSOLE.print(f"This report: {demo.folder / 'report.md'}")
     return 0
-
-
-def _done(data: Path) -> list[str]:
-    """Local paths of the videos that became clips."""
-    rows = [
-        json.loads(line)
-        for path in sorted(data.glob("ledger-*.jsonl"))
-        for line in path.read_text().splitlines()
-    ]
-    return [row["url"] for row in rows if row["outcome"] == "done" and Path(row["url"]).is_file()]
-
-
-def _fetch_published(demo: Demo) -> bool:
-    """Get the authors' weights; the demo goes on without them where they can't be had."""
-    command = [sys.executable, "-m", "soundnet", "weights", "fetch"]
-    CONSOLE.print(f"\n[bold]$ python {shlex.join(command[1:])}[/bold]", highlight=False)
-    started = time.monotonic()
-    done = subprocess.run(command, check=False)
-    demo.seconds["fetch the published weights"] = time.monotonic() - started
-    if done.returncode:
-        CONSOLE.print("The published weights can't be had here; the demo goes on without them.")
-    return done.returncode == 0
 
 
 if __name__ == "__main__":

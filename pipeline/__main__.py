@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from media import Limits
-from pipeline.build import RunFailed, Summary, build
+from pipeline.build import RunFailed, Summary, build, names_runner
 from pipeline.settings import Settings
 from schemas import SchemaError, video_list
 from schemas.audio import CODECS
@@ -212,7 +212,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, or 2 when nothing could be begun."""
     parse = parser()
     args, beam_args = parse.parse_known_args(argv)
-    is_local = not any(arg.split("=")[0] == "--runner" for arg in beam_args)
+    is_local = not names_runner(beam_args)
     # Of a cluster's job one wants to hear; here what goes wrong is told in our words.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL if is_local else logging.INFO)
     if beam_args and is_local:

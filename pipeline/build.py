@@ -24,15 +24,12 @@ from media import process
 from pipeline import graph, steps, worker
 from pipeline.progress import Watch
 from pipeline.settings import Settings
-from pipeline.store import Store, WorkVideo, video_key
+from pipeline.store import PLAN, QUEUE, RECIPE, Store, WorkVideo, video_key
 from schemas import SchemaError
 from schemas.dataset_info import FILE_NAME as INFO_NAME
 from schemas.dataset_info import DatasetInfo, RunInfo, ShardInfo
 from schemas.ledger import CAUSES, FAILED, LedgerRow, latest
 from schemas.video_list import BadRow, VideoRow, draw_split
-
-RECIPE, QUEUE, PLAN = "recipe.json", "todo.jsonl", "plan.jsonl"
-"""Names in the work folder."""
 
 _ERROR_LINE = re.compile(r"[A-Za-z_.]*(Error|Exception)\b")
 """How the last line of a traceback begins."""
@@ -112,7 +109,7 @@ def _build(
         raise SchemaError(_other_recipe(output, info, recipe))
     store = Store(output, run=len(info.runs))
     store.clear_work(before=store.run)
-    ledger = latest(store.ledger(info))
+    ledger = latest(store.ledger(info.runs))
     todo = _todo(rows, bad_rows, ledger, settings, retry)
     elsewhere = tuple(row.video_id for row in rows if ledger.get(row.video_id, row).url != row.url)
     _open_work(store, recipe, retry)
@@ -147,10 +144,8 @@ def _build(
     graph.pack(pipeline, store)
     _run(pipeline, store)
     info = _commit(store, info, plan, versions)
-    rows_now = latest(store.ledger(info))
-    keys = {video[0].split(".")[0] for shard in plan for video in shard.videos}
-    new = frozenset(video_id for video_id in rows_now if video_key(video_id) in keys)
-    return Summary(info, rows_now, new, elsewhere)
+    new = latest(store.ledger(info.runs[-1:]))
+    return Summary(info, {**ledger, **new}, frozenset(new), elsewhere)
 
 
 def _recipe(settings: Settings) -> DatasetInfo:
@@ -192,7 +187,7 @@ def _open_work(store: Store, recipe: DatasetInfo, retry: frozenset[str]) -> None
     """Go on with the work of a run that was killed, or begin."""
     path = store.work(RECIPE)
     store.sweep()
-    if RECIPE not in store.list(store.work()):
+    if not store.exists(path):
         store.write(path, recipe.to_json().encode())
         return
     there = DatasetInfo.from_json(store.read(path).decode(), path)
@@ -201,9 +196,9 @@ def _open_work(store: Store, recipe: DatasetInfo, retry: frozenset[str]) -> None
             _other_recipe(store.work(), there, recipe)
             + f" Or remove {store.work()} to begin again."
         )
-    # Failures that are to be tried again, with all that is left of them.
-    again = {key for key, video in store.videos().items() if video.cause in retry}
-    store.delete(name for name in store.list(store.work()) if name.split(".")[0] in again)
+    if retry:  # forget those failures, with all that is left of them
+        again = {key for key, video in store.videos().items() if video.cause in retry}
+        store.delete(name for name in store.list(store.work()) if name.split(".")[0] in again)
 
 
 def _todo(
@@ -230,12 +225,6 @@ def _todo(
             )
         )
     return todo
-
-
-def _drop_retried(store: Store, retry: frozenset[str]) -> None:
-    """Forget the failures of an unfinished run that are to be tried again."""
-    names = [n for v in store.videos().values() if v.cause in retry for n in v.marks]
-    store.delete([store.work(name) for name in names])
 
 
 def plan_shards(
@@ -293,13 +282,18 @@ def _versions() -> dict[str, str]:
     return {**versions, "ffmpeg": process.version(), "python": platform.python_version()}
 
 
+def names_runner(beam_args: Sequence[str]) -> bool:
+    """Whether Beam's options say where to run; else it is the local runner."""
+    return any(arg.split("=")[0] == "--runner" for arg in beam_args)
+
+
 def _pipeline(processes: int, beam_args: Sequence[str]) -> beam.Pipeline:
     """An empty graph, for the runner that Beam's options name, or else for so many processes here.
 
     The local runner is named: `DirectRunner` would try to download another.
     """
     options = PipelineOptions([*beam_args, f"--direct_num_workers={processes}"])
-    if any(arg.split("=")[0] == "--runner" for arg in beam_args):
+    if names_runner(beam_args):
         return beam.Pipeline(options=options)
     environment = None
     if processes > 1:

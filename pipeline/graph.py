@@ -13,14 +13,14 @@ from apache_beam.ml.inference.base import RunInference
 
 from pipeline import steps
 from pipeline.settings import Settings
-from pipeline.store import Store
+from pipeline.store import PLAN, QUEUE, Store
 
 
 def read_videos(pipeline: beam.Pipeline, settings: Settings, store: Store) -> None:
     """Videos in, clip records out: read, ask each teacher, write."""
     clips = (
         pipeline
-        | "ListVideos" >> beam.io.ReadFromText(store.work("todo.jsonl"))
+        | "ListVideos" >> beam.io.ReadFromText(store.work(QUEUE))
         | "SpreadVideos" >> beam.Reshuffle()
         | "ReadVideos" >> beam.ParDo(steps.ReadVideo(settings, store))
     )
@@ -37,7 +37,7 @@ def pack(pipeline: beam.Pipeline, store: Store) -> None:
     """Clip records in, shards and the run's ledger out."""
     _ = (
         pipeline
-        | "ListShards" >> beam.io.ReadFromText(store.work("plan.jsonl"))
+        | "ListShards" >> beam.io.ReadFromText(store.work(PLAN))
         | "SpreadShards" >> beam.Reshuffle()
         | "WriteShards" >> beam.ParDo(steps.WriteShard(store))
         | "OneLedger" >> beam.combiners.ToList()

@@ -27,7 +27,7 @@ class Count:
 
 
 def count(store: Store) -> Count:
-    """What `work/` holds now."""
+    """What the work folder holds now."""
     videos = store.videos().values()
     return Count(
         videos_done=sum(video.is_settled and not video.cause for video in videos),

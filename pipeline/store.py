@@ -9,6 +9,7 @@
         <key>.<number>.clip           one clip record
         <key>.<split>.done-<n>.json   ledger row of a video whose n clips are (being) written
         <key>.<split>.failed-<cause>.json
+        error.txt                     why it broke off
         tmp/                          downloads, files not yet whole (on a disk)
 
 Names say everything that resuming needs, so one listing of the folder is enough, and a step that is
@@ -33,8 +34,11 @@ from apache_beam.io.filesystems import FileSystems
 
 from schemas import SchemaError
 from schemas.dataset_info import FILE_NAME as INFO_NAME
-from schemas.dataset_info import DatasetInfo
+from schemas.dataset_info import DatasetInfo, RunInfo
 from schemas.ledger import DONE, LedgerRow
+
+RECIPE, QUEUE, PLAN = "recipe.json", "todo.jsonl", "plan.jsonl"
+"""Names in the work folder."""
 
 _CLIP = re.compile(r"([0-9a-f]{32})\.(\d{5})\.clip")
 _WEIGHTIEST = "teacher_error"
@@ -104,6 +108,9 @@ class Store:
                         sizes[entry.name] = entry.stat().st_size
         return sizes
 
+    def exists(self, path: str) -> bool:
+        return FileSystems.exists(path)
+
     def read(self, path: str) -> bytes:
         with FileSystems.open(path, compression_type="uncompressed") as file:
             return file.read()
@@ -170,13 +177,13 @@ class Store:
     def info(self) -> DatasetInfo | None:
         """`dataset_info.json`, or None before the first run has ended."""
         path = self.path(INFO_NAME)
-        if not FileSystems.exists(path):
+        if not self.exists(path):
             return None
         return DatasetInfo.from_json(self.read(path).decode(), path)
 
-    def ledger(self, info: DatasetInfo) -> Iterator[LedgerRow]:
-        """All ledger rows of a data set, in the order of its runs."""
-        for run in info.runs:
+    def ledger(self, runs: Iterable[RunInfo]) -> Iterator[LedgerRow]:
+        """The ledger rows of some runs, in their order."""
+        for run in runs:
             path = self.path(run.ledger)
             for line in self.read(path).decode().splitlines():
                 yield LedgerRow.from_json(line, path)

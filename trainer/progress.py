@@ -24,6 +24,13 @@ SECONDS_PER_LINE = 30.0
 """Where the output isn't a terminal, a line of the training is printed so often."""
 
 
+def write_whole(path: str, text: str) -> None:
+    """Write a file so that it is there in whole or not at all (local or gs://)."""
+    with tf.io.gfile.GFile(path + ".part", "w") as file:
+        file.write(text)
+    tf.io.gfile.rename(path + ".part", path, overwrite=True)
+
+
 class RunLog:
     """Writes a run's metrics everywhere; a context manager.
 
@@ -47,9 +54,7 @@ class RunLog:
                 # A run that was killed, or met a full disk, may have left half a line at the end.
                 whole = [json.loads(line) for line in file if line.endswith("}\n")]
             rows = [row for row in whole if row["step"] <= step]
-        with tf.io.gfile.GFile(self._path + ".part", "w") as file:
-            file.write("".join(json.dumps(row) + "\n" for row in rows))
-        tf.io.gfile.rename(self._path + ".part", self._path, overwrite=True)
+        write_whole(self._path, "".join(json.dumps(row) + "\n" for row in rows))
         self.last: dict[str, dict[str, float]] = {"train": {}, "validation": {}}
         for row in rows:
             self.last[row["split"]] = {k: v for k, v in row.items() if k not in ("step", "split")}

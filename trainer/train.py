@@ -21,7 +21,7 @@ from schemas.dataset_info import DatasetInfo
 from trainer import data, export, losses
 from trainer.config import Config
 from trainer.network import SoundNet
-from trainer.progress import RunLog
+from trainer.progress import RunLog, write_whole
 
 CONFIG_FILE, HEADS_FILE, SUMMARY_FILE = "config.json", "heads.json", "summary.json"
 MODEL_FILE, BEST_FILE, SAVED_MODEL = "model.keras", "best.keras", "saved_model"
@@ -258,7 +258,8 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
             train=log.last["train"],
             validation=log.last["validation"],
         )
-        _write(config.model_dir, SUMMARY_FILE, json.dumps(asdict(result), indent=1) + "\n")
+        summary = json.dumps(asdict(result), indent=1) + "\n"
+        write_whole(posixpath.join(config.model_dir, SUMMARY_FILE), summary)
         log.say(f"{config.steps:,} steps done; the network is {model_path}")
     return result
 
@@ -361,17 +362,10 @@ def _claim_model_dir(config: Config, info: DatasetInfo) -> None:
                 )
     try:
         tf.io.gfile.makedirs(config.model_dir)
-        _write(config.model_dir, HEADS_FILE, heads)
-        _write(config.model_dir, CONFIG_FILE, config.to_json())
+        write_whole(posixpath.join(config.model_dir, HEADS_FILE), heads)
+        write_whole(posixpath.join(config.model_dir, CONFIG_FILE), config.to_json())
     except (tf.errors.FailedPreconditionError, tf.errors.NotFoundError) as error:
         raise TrainingError(f"--model-dir can't be a folder: {error.message}") from error
-
-
-def _write(folder: str, name: str, text: str) -> None:
-    path = posixpath.join(folder, name)
-    with tf.io.gfile.GFile(path + ".part", "w") as file:
-        file.write(text)
-    tf.io.gfile.rename(path + ".part", path, overwrite=True)
 
 
 def _load(path: str) -> SoundNet:

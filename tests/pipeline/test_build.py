@@ -24,7 +24,7 @@ from pipeline import graph, progress, steps
 from pipeline.__main__ import read_list
 from pipeline.build import RunFailed, build
 from pipeline.settings import Settings
-from pipeline.store import Store
+from pipeline.store import QUEUE, Store
 from schemas import SchemaError
 from schemas.clip import ClipRecord
 from schemas.dataset_info import DatasetInfo
@@ -196,7 +196,7 @@ def test_work_left_by_a_run_that_was_killed_while_tidying_up_is_not_counted_twic
 def test_beam_counts_under_the_names_of_the_progress(videos, tmp_path):
     store = Store(str(tmp_path / "data"))
     todo = [steps.Todo(row, "train") for row in rows_of(videos)]
-    store.write(store.work("todo.jsonl"), (f"{item.to_json()}\n".encode() for item in todo))
+    store.write(store.work(QUEUE), (f"{item.to_json()}\n".encode() for item in todo))
     pipeline = beam.Pipeline(runner=FnApiRunner())
     graph.read_videos(pipeline, SETTINGS, store)
     result = pipeline.run()
