@@ -15,6 +15,7 @@ CORE = [
     "numpy>=1.26,<2",  # arrays; TensorFlow 2.17 stops below 2
     "ffmpeg-python==0.2.0",  # builds ffmpeg's argument lists
     "imageio-ffmpeg>=0.6",  # carries an ffmpeg binary, for machines that have none
+    "protobuf>=4.25",  # the records (tf.train.Example)
     "soundfile>=0.13",  # libsndfile: FLAC, MP3 and WAV as records store them
     "rich>=13",  # tables, progress bars (Keras needs it too)
 ]

@@ -3,6 +3,7 @@
 `waveform`      the waveform contract: rate, scale
 `audio`         sound inside a record: FLAC, MP3 or 16-bit PCM
 `clip`          the clip record (`tf.train.Example`)
+`example`       `tf.train.Example` without TensorFlow
 `tfrecord`      how a shard holds records
 `dataset_info`  `dataset_info.json`, beside the shards
 `ledger`        what became of every video

@@ -18,8 +18,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from schemas import SCHEMA_VERSION, SchemaError, audio, check_version
+from schemas.example import Example
 from schemas.waveform import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -72,34 +74,32 @@ class ClipRecord:
                 )
         if self.frames and len(self.frames) != steps:
             raise SchemaError(f"{len(self.frames)} pictures for {steps} steps of {self.clip_id}")
-        import tensorflow as tf
+        example = Example()
+        feature = example.features.feature
 
-        def strings(*values: bytes) -> tf.train.Feature:
-            return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+        def ints(name: str, *values: int) -> None:
+            feature[name].int64_list.value.extend(values)
 
-        def ints(*values: int) -> tf.train.Feature:
-            return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+        def floats(name: str, *values: float) -> None:
+            feature[name].float_list.value.extend(values)
 
-        def floats(*values: float) -> tf.train.Feature:
-            return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+        def strings(name: str, *values: bytes) -> None:
+            feature[name].bytes_list.value.extend(values)
 
-        features = {
-            "schema_version": ints(SCHEMA_VERSION),
-            "clip_id": strings(self.clip_id.encode()),
-            "video_id": strings(self.video_id.encode()),
-            "url": strings(self.url.encode()),
-            "start_seconds": floats(self.start_seconds),
-            "sample_rate": ints(SAMPLE_RATE),
-            "num_samples": ints(len(self.pcm)),
-            "audio": strings(audio.encode(self.pcm, self.audio_codec)),
-            "audio_codec": strings(self.audio_codec.encode()),
-            "frame_times": floats(*self.frame_times),
-        }
+        ints("schema_version", SCHEMA_VERSION)
+        strings("clip_id", self.clip_id.encode())
+        strings("video_id", self.video_id.encode())
+        strings("url", self.url.encode())
+        floats("start_seconds", self.start_seconds)
+        ints("sample_rate", SAMPLE_RATE)
+        ints("num_samples", len(self.pcm))
+        strings("audio", audio.encode(self.pcm, self.audio_codec))
+        strings("audio_codec", self.audio_codec.encode())
+        floats("frame_times", *self.frame_times)
         for name, probs in self.probs.items():
-            features[teacher_feature(name)] = strings(probs.astype("<f2").tobytes())
+            strings(teacher_feature(name), probs.astype("<f2").tobytes())
         if self.frames:
-            features["frames"] = strings(*self.frames)
-        example = tf.train.Example(features=tf.train.Features(feature=features))
+            strings("frames", *self.frames)
         return example.SerializeToString(deterministic=True)
 
     @classmethod
@@ -109,11 +109,8 @@ class ClipRecord:
         Raises:
             SchemaError: not a clip record, of another version, or damaged.
         """
-        import tensorflow as tf
-        from google.protobuf.message import DecodeError
-
         try:
-            example = tf.train.Example.FromString(data)
+            example = Example.FromString(data)
         except DecodeError as error:
             raise SchemaError(f"not a tf.train.Example: {error}") from error
         features = example.features.feature

@@ -48,10 +48,13 @@ class RunInfo:
     Attributes:
         ledger: name of its ledger, relative to `dataset_info.json`.
         versions: of the programs that made its records.
+        seconds: wall time of its parts ("read", "pack"), and of each teacher ("teach/<name>"),
+            since it was last resumed.
     """
 
     ledger: str
     versions: dict[str, str]
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class DatasetInfo:
     Attributes:
         channels: how several channels became one: "downmix", or "first" as the authors did.
         frames: whether the records carry the label steps' pictures.
+        pictures: which picture a label step has: "keyframes" (a key frame within the step where
+            there is one) or "exact" (the one at the middle of what is there).
         splits: per split its shards, in order.
         runs: the runs that made it, in order.
     """
@@ -74,6 +79,7 @@ class DatasetInfo:
     step_seconds: float = 5.0
     channels: str = "downmix"
     frames: bool = False
+    pictures: str = "exact"
     splits: dict[str, list[ShardInfo]] = field(default_factory=dict)
     runs: list[RunInfo] = field(default_factory=list)
     sample_rate: int = SAMPLE_RATE

@@ -21,28 +21,37 @@ DONE, FAILED = "done", "failed"
 
 @dataclass(frozen=True)
 class Cause:
-    """Why a video failed.
+    """Why a video failed, or why a clip of it was left out.
 
     Attributes:
         meaning: one sentence for people.
         permanent: trying again can't help; such a video is tried again only when asked by name.
+        soon: it may help to wait a little, so the run itself tries again, with longer and longer
+            waits.
     """
 
     meaning: str
     permanent: bool
+    soon: bool = False
 
 
 CAUSES = {
     # list
     "bad_row": Cause("the row of the video list can't be used", True),
     # download
-    "not_found": Cause("there is no such file, page or host", True),
+    "not_found": Cause("there is no such file or page", True),
+    "no_such_host": Cause("there is no host of that name", True),
     "gone": Cause("the video was removed", True),
     "private": Cause("the video is private or needs an account", True),
     "forbidden": Cause("the address is not allowed (local network, scheme)", True),
     "unsupported": Cause("yt-dlp doesn't know the site or finds no video there", True),
-    "blocked": Cause("the site refused: rate limit, bot check or region", False),
-    "network": Cause("the connection failed or broke off, or the server had an error", False),
+    "region": Cause("the site doesn't show the video in this country", False),
+    "refused": Cause("the site refuses the request (HTTP 403)", False),
+    "rate_limited": Cause("the site wants fewer requests (HTTP 429)", False, soon=True),
+    "bot_check": Cause("the site asks for proof that a person is watching", False, soon=True),
+    "server_error": Cause("the site has an error of its own (HTTP 5xx)", False, soon=True),
+    "network": Cause("the connection failed or broke off", False, soon=True),
+    "slow": Cause("the download took longer than the limit", False, soon=True),
     "download_error": Cause("the download failed in another way", False),
     # extract
     "unreadable": Cause("ffmpeg can't read the file as media", True),
@@ -50,16 +59,46 @@ CAUSES = {
     "no_video": Cause("the file has no pictures", True),
     "bad_audio": Cause("the sound can't be decoded", True),
     "bad_video": Cause("the pictures can't be decoded", True),
-    "too_short": Cause("too little sound and picture for one label step", True),
     "too_long": Cause("longer than the limit", True),
     "too_large": Cause("more bytes or pixels than the limit", True),
-    "timeout": Cause("took longer than the limit", False),
+    "timeout": Cause("ffmpeg took longer than the limit", False),
+    # gates
+    "too_short": Cause("too little sound and picture for one label step", True),
+    "silent": Cause("nothing but silence to hear", True),
+    "static": Cause("one picture that never changes", True),
+    "duplicate": Cause("the very sound of another clip", True),
+    "near_duplicate": Cause("looks and sounds like another clip", True),
     # teach
     "teacher_error": Cause("a teacher failed on the frames", False),
     # anywhere
     "internal": Cause("a fault of this program; please report it with the message", False),
 }
 """The causes of failures by name."""
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """What was measured of one clip.
+
+    Attributes:
+        number: of the clip within its video; a clip is `<video_id>/<number>`.
+        start_seconds: where it starts in the video.
+        seconds: of sound.
+        loudness: root mean square in dB of full scale; -120 for digital silence.
+        motion: largest mean difference (0..255) between the pictures of two label steps; None where
+            there is one picture only.
+        sound: first 16 hexadecimal digits of the SHA-256 of its samples.
+        likeness: perceptual hashes for finding near duplicates, hexadecimal; "" where not asked
+            for.
+    """
+
+    number: int
+    start_seconds: float
+    seconds: float
+    loudness: float
+    motion: float | None
+    sound: str
+    likeness: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,8 +114,11 @@ class LedgerRow:
         clips: number of clip records.
         media_seconds: seconds of sound in the records.
         bytes: of the media file.
-        seconds: wall time spent on it.
+        seconds: wall time spent on it, by stage ("download", "extract"); waiting for a turn or
+            between two tries does not count.
         start, end: the section that the list asked for, in seconds of the video.
+        dropped: clips that a quality gate left out, by cause.
+        facts: what was measured of each clip record.
         extra: the list's other columns.
     """
 
@@ -91,15 +133,19 @@ class LedgerRow:
     clips: int = 0
     media_seconds: float = 0.0
     bytes: int = 0
-    seconds: float = 0.0
+    seconds: dict[str, float] = field(default_factory=dict)
     start: float | None = None
     end: float | None = None
+    dropped: dict[str, int] = field(default_factory=dict)
+    facts: tuple[ClipFacts, ...] = ()
     extra: dict[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if self.stage not in STAGES or self.outcome not in (DONE, FAILED):
             raise SchemaError(f"ledger row of {self.video_id}: {self.stage!r}, {self.outcome!r}")
-        if (self.cause in CAUSES) != (self.outcome == FAILED):
+        if (self.cause in CAUSES) != (
+            self.outcome == FAILED
+        ) or self.dropped.keys() - CAUSES.keys():
             raise SchemaError(f"ledger row of {self.video_id}: {self.outcome} with {self.cause!r}")
 
     def to_json(self) -> str:
@@ -112,7 +158,8 @@ class LedgerRow:
         try:
             row = json.loads(line)
             check_version(row.pop("schema_version", None), where)
-            return cls(**row)
+            facts = tuple(ClipFacts(**fact) for fact in row.pop("facts", ()))
+            return cls(**row, facts=facts)
         except (ValueError, TypeError, AttributeError) as error:
             if isinstance(error, SchemaError):
                 raise
