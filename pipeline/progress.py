@@ -17,13 +17,20 @@ from pipeline.store import Store
 class Count:
     """How far a run is; the names are those of the Beam counters."""
 
-    videos_done: int
-    videos_failed: int
-    clips: int
+    videos_done: int = 0
+    videos_failed: int = 0
+    clips: int = 0
 
     @property
     def videos(self) -> int:
         return self.videos_done + self.videos_failed
+
+    def __add__(self, other: Count) -> Count:
+        return Count(
+            self.videos_done + other.videos_done,
+            self.videos_failed + other.videos_failed,
+            self.clips + other.clips,
+        )
 
 
 def count(store: Store) -> Count:
@@ -43,13 +50,30 @@ class Watch:
         total: videos of the run, those settled before it was resumed counted in.
     """
 
-    def __init__(self, store: Store, total: int, every_seconds: float = 10.0) -> None:
-        self.store = store
+    def __init__(self, total: int, every_seconds: float = 10.0) -> None:
         self.total = total
         self.console = Console(file=sys.stderr)
         self.every_seconds = 1.0 if self.console.is_terminal else every_seconds
+        self._store: Store | None = None
+        self._before = Count()  # of the portions that are finished
+        self._first: int | None = None  # videos settled when this process began
+        self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def reading(self, store: Store) -> None:
+        """A portion begins: count what is in its work folder."""
+        with self._lock:
+            self._store = store
+            if self._first is None:
+                self._first = count(store).videos
+
+    def packing(self) -> None:
+        """The portion is read: its work folder will soon be gone, but it still counts."""
+        with self._lock:
+            if self._store:
+                self._before += count(self._store)
+                self._store = None
 
     def __enter__(self) -> Watch:
         self._thread.start()
@@ -59,8 +83,11 @@ class Watch:
         self._stop.set()
         self._thread.join()
 
+    def _count(self) -> Count:
+        with self._lock:
+            return self._before + (count(self._store) if self._store else Count())
+
     def _run(self) -> None:
-        first = count(self.store)
         started = time.monotonic()
         bar = Progress(
             TextColumn("videos"),
@@ -77,8 +104,9 @@ class Watch:
             while not stopped:
                 stopped = self._stop.wait(self.every_seconds)
                 looked = time.monotonic()
-                now = count(self.store)
-                words = describe(now, now.videos - first.videos, self.total, looked - started)
+                now = self._count()
+                here = now.videos - (self._first or 0)
+                words = describe(now, here, self.total, looked - started)
                 bar.update(task, completed=now.videos, words=words)
                 if bar.disable:
                     self.console.print(

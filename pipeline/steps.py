@@ -1,31 +1,28 @@
-"""What the graphs do to an element: read a video, ask a teacher, write a clip, fill a shard."""
+"""What the graphs do to an element: read a lane, ask a teacher, write a clip, fill a shard."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import io
 import json
-import tempfile
-import time
-import traceback
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 
-import media
 import teacher
-from pipeline.download import MACHINE_ERRORS, Downloader, DownloadError
+from pipeline.reading import Clip, LaneReader
 from pipeline.settings import Settings
 from pipeline.store import Store
+from pipeline.todo import Lane
 from schemas import SchemaError, tfrecord
 from schemas.clip import ClipRecord
 from schemas.ledger import DONE, FAILED, LedgerRow
-from schemas.video_list import VideoRow
-from schemas.waveform import SAMPLE_RATE
 from teacher import TeacherSpec
 
 COUNTERS = "soundnet"
@@ -36,142 +33,28 @@ def _count(name: str, by: int = 1) -> None:
     Metrics.counter(COUNTERS, name).inc(by)
 
 
-@dataclass(frozen=True)
-class Todo:
-    """A video to read, as one line of `todo.jsonl`.
+class ReadLane(beam.DoFn):
+    """A lane in (a line of the queue), the clips of its videos out; what became of each is noted in
+    the store.
 
-    Attributes:
-        attempts: how often it was tried, this time counted in.
-        problem: why the row of the list can't be used; "" for a good one.
+    A cluster may hand the same lane out again when a worker was lost; what is settled by then is
+    left alone.
     """
-
-    row: VideoRow
-    split: str
-    attempts: int = 1
-    problem: str = ""
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, line: str) -> Todo:
-        data = json.loads(line)
-        return cls(**{**data, "row": VideoRow(**data["row"])})
-
-
-@dataclass
-class Clip:
-    """A clip on its way through the teachers.
-
-    Attributes:
-        pcm: int16 (samples,), 22,050 Hz.
-        frames: uint8 RGB (height, width, 3), one per label step.
-        probs: what each teacher said, float16 (label steps, classes), or the fault it had.
-    """
-
-    todo: Todo
-    number: int
-    start_seconds: float
-    pcm: np.ndarray
-    frames: list[np.ndarray]
-    frame_times: list[float]
-    probs: dict[str, np.ndarray | str] = field(default_factory=dict)
-
-
-class ReadVideo(beam.DoFn):
-    """A line of the todo list in, its clips out, one at a time; notes what became of the video."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings = settings
         self.store = store
 
-    def setup(self) -> None:
-        self.downloader = Downloader(
-            limits=self.settings.limits,
-            seconds=self.settings.download_seconds,
-            allow_local_network=self.settings.allow_local_network,
-        )
-
-    def teardown(self) -> None:
-        self.downloader.close()
-
     def process(self, line: str) -> Iterator[Clip]:
-        todo = Todo.from_json(line)
-        started = time.monotonic()
-        samples = clips = size = 0
-        stage, cause, message = "list", "", ""
-        try:
-            if todo.problem:
-                raise _Failed("bad_row", todo.problem)
-            with tempfile.TemporaryDirectory(dir=self.store.scratch()) as folder:
-                path = todo.row.url
-                if not todo.row.is_local:
-                    stage = "download"
-                    path = self.downloader.fetch(path, folder)
-                stage = "extract"
-                if Path(path).is_file():
-                    size = Path(path).stat().st_size
-                for clip in self._clips(todo, path):
-                    clips += 1
-                    samples += len(clip.pcm)
-                    yield clip
-            if samples < self.settings.min_seconds * SAMPLE_RATE:
-                raise _Failed("too_short", f"{samples / SAMPLE_RATE:.2f} s of sound with pictures")
-        except (media.MediaError, DownloadError, _Failed) as error:
-            cause, message = error.cause, error.message
-        except Exception as error:  # one bad video never ends a run
-            if isinstance(error, OSError) and error.errno in MACHINE_ERRORS:
-                raise
-            cause, message = "internal", traceback.format_exc(limit=-3)
-        outcome = FAILED if cause else DONE
-        _count("videos_failed" if cause else "videos_done")
-        if cause:
-            _count(f"failed_{cause}")
-        self.store.mark(
-            LedgerRow(
-                video_id=todo.row.video_id,
-                url=todo.row.url,
-                split=todo.split,
-                stage=stage if cause else "write",
-                outcome=outcome,
-                cause=cause,
-                message=message,
-                attempts=todo.attempts,
-                clips=0 if cause else clips,
-                media_seconds=0.0 if cause else round(samples / SAMPLE_RATE, 3),
-                bytes=size,
-                seconds=round(time.monotonic() - started, 3),
-                start=todo.row.start,
-                end=todo.row.end,
-                extra=todo.row.extra,
-            )
-        )
-
-    def _clips(self, todo: Todo, path: str) -> Iterator[Clip]:
-        segments = media.extract(
-            path,
-            start=todo.row.start,
-            end=todo.row.end,
-            channels=self.settings.channels,
-            limits=self.settings.limits,
-        )
-        for segment in segments:
-            yield Clip(
-                todo=todo,
-                number=segment.index,
-                start_seconds=segment.start_seconds,
-                pcm=segment.pcm,
-                frames=segment.frames,
-                frame_times=segment.frame_times,
-            )
-
-
-class _Failed(Exception):
-    """A failure found by the pipeline itself."""
-
-    def __init__(self, cause: str, message: str) -> None:
-        super().__init__(message)
-        self.cause, self.message = cause, message
+        settled = {key for key, video in self.store.videos().items() if video.is_settled}
+        reader = LaneReader(self.settings, self.store, Lane.from_json(line), settled)
+        # Beam counts per thread; so this one counts for those of the reader.
+        with contextlib.closing(reader.clips()) as clips:
+            yield from clips
+        for outcome, number in reader.outcomes.items():
+            _count("videos_done" if outcome == DONE else "videos_failed", number)
+            if outcome != DONE:
+                _count(f"failed_{outcome}", number)
 
 
 class TeacherHandler(ModelHandler[Clip, PredictionResult, teacher.Teacher]):
@@ -233,18 +116,8 @@ class WriteClip(beam.DoFn):
         try:
             if faults:
                 raise SchemaError("; ".join(faults))
-            record = ClipRecord(
-                video_id=row.video_id,
-                number=clip.number,
-                url=row.url,
-                start_seconds=clip.start_seconds,
-                pcm=clip.pcm,
-                audio_codec=self.settings.audio_codec,
-                frame_times=clip.frame_times,
-                probs=clip.probs,
-                frames=[_jpeg(frame) for frame in clip.frames] if self.settings.frames else [],
-            )
-            self.store.write(self.store.clip_path(row.video_id, clip.number), record.to_bytes())
+            framed = tfrecord.frame(clip_record(clip, self.settings).to_bytes())
+            self.store.write(self.store.clip_path(row.video_id, clip.number), framed)
             _count("clips")
             _count("label_steps", len(clip.frame_times))
         except SchemaError as error:
@@ -257,9 +130,25 @@ class WriteClip(beam.DoFn):
                     outcome=FAILED,
                     cause="teacher_error",
                     message=f"clip {clip.number}: {error}",
-                    attempts=clip.todo.attempts,
+                    attempts=clip.todo.attempts + 1,
                 )
             )
+
+
+def clip_record(clip: Clip, settings: Settings) -> ClipRecord:
+    """The record of a clip that every teacher has seen."""
+    row = clip.todo.row
+    return ClipRecord(
+        video_id=row.video_id,
+        number=clip.number,
+        url=row.url,
+        start_seconds=clip.start_seconds,
+        pcm=clip.pcm,
+        audio_codec=settings.audio_codec,
+        frame_times=clip.frame_times,
+        probs=clip.probs,
+        frames=[_jpeg(frame) for frame in clip.frames] if settings.frames else [],
+    )
 
 
 def _jpeg(frame: np.ndarray) -> bytes:
@@ -271,20 +160,55 @@ def _jpeg(frame: np.ndarray) -> bytes:
 
 
 @dataclass(frozen=True)
+class Packed:
+    """What a shard holds of one video.
+
+    Attributes:
+        mark: name of its ledger row.
+        clips: names of its clip files, in order.
+        twins: clips that are left out as repetitions: number, cause, the earlier clip's id.
+    """
+
+    mark: str
+    clips: tuple[str, ...] = ()
+    twins: tuple[tuple[int, str, str], ...] = ()
+
+    def settle(self, row: LedgerRow) -> LedgerRow:
+        """The video's ledger row with its twins left out; failed if nothing else is left of it."""
+        if not self.twins:
+            return row
+        out = {number for number, _, _ in self.twins}
+        facts = tuple(fact for fact in row.facts if fact.number not in out)
+        dropped = Counter(row.dropped) + Counter(cause for _, cause, _ in self.twins)
+        row = dataclasses.replace(
+            row,
+            clips=len(facts),
+            facts=facts,
+            media_seconds=round(sum(fact.seconds for fact in facts), 3),
+            dropped=dict(dropped),
+        )
+        if facts:
+            return row
+        number, cause, twin = self.twins[0]
+        message = f"clip {number} repeats {twin}, and no other is left"
+        return dataclasses.replace(row, outcome=FAILED, cause=cause, message=message)
+
+
+@dataclass(frozen=True)
 class Shard:
     """A shard to write.
 
     Attributes:
-        file: its name in the output folder; "" where there are only videos that failed.
-        videos: per video the name of its ledger row and of its clip files, in order.
+        file: its name in the output folder; "" where there are only videos that give no clip.
+        videos: what it holds of each video, in order.
     """
 
     file: str
-    videos: tuple[tuple[str, tuple[str, ...]], ...]
+    videos: tuple[Packed, ...]
 
     @property
     def records(self) -> int:
-        return sum(len(clips) for _, clips in self.videos)
+        return sum(len(video.clips) for video in self.videos)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -292,7 +216,15 @@ class Shard:
     @classmethod
     def from_json(cls, line: str) -> Shard:
         data = json.loads(line)
-        return cls(data["file"], tuple((mark, tuple(clips)) for mark, clips in data["videos"]))
+        videos = (
+            Packed(
+                video["mark"],
+                tuple(video["clips"]),
+                tuple((number, cause, twin) for number, cause, twin in video["twins"]),
+            )
+            for video in data["videos"]
+        )
+        return cls(data["file"], tuple(videos))
 
 
 class WriteShard(beam.DoFn):
@@ -304,11 +236,11 @@ class WriteShard(beam.DoFn):
     def process(self, line: str) -> Iterator[LedgerRow]:
         shard = Shard.from_json(line)
         if shard.file:
-            names = (name for _, clips in shard.videos for name in clips)
-            records = (tfrecord.frame(self.store.read(self.store.work(name))) for name in names)
+            names = (name for video in shard.videos for name in video.clips)
+            records = (self.store.read(self.store.work(name)) for name in names)
             self.store.write(self.store.path(shard.file), records)
-        for mark, _ in shard.videos:
-            yield LedgerRow.from_json(self.store.read(self.store.work(mark)).decode(), mark)
+        for video in shard.videos:
+            yield video.settle(self.store.row(video.mark))
 
 
 def write_ledger(rows: list[LedgerRow], store: Store) -> None:

@@ -5,8 +5,8 @@
     DIR/ledger-00000.jsonl ...        one a run
     DIR/work-00001/                   the run under way (here the second): what is in it is done
         recipe.json                   what its records are like
-        todo.jsonl, plan.jsonl        the videos to read, the shards to write
-        <key>.<number>.clip           one clip record
+        lanes.jsonl, plan.jsonl       the videos to read, the shards to write
+        <key>.<number>.clip           one clip record, framed as in a shard
         <key>.<split>.done-<n>.json   ledger row of a video whose n clips are (being) written
         <key>.<split>.failed-<cause>.json
         error.txt                     why it broke off
@@ -26,18 +26,21 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 
+from media import Limits
+from pipeline.download import MACHINE_ERRORS, DownloadError, Fetched
 from schemas import SchemaError
 from schemas.dataset_info import FILE_NAME as INFO_NAME
 from schemas.dataset_info import DatasetInfo, RunInfo
 from schemas.ledger import DONE, LedgerRow
 
-RECIPE, QUEUE, PLAN = "recipe.json", "todo.jsonl", "plan.jsonl"
+RECIPE, QUEUE, PLAN = "recipe.json", "lanes.jsonl", "plan.jsonl"
 """Names in the work folder."""
 
 _CLIP = re.compile(r"([0-9a-f]{32})\.(\d{5})\.clip")
@@ -48,6 +51,44 @@ _MARK = re.compile(r"([0-9a-f]{32})\.([a-z]+)\.(?:done-(\d+)|failed-([a-z_]+))\.
 def video_key(video_id: str) -> str:
     """The name of a video in file names: safe, of one length, spread evenly."""
     return hashlib.sha256(video_id.encode()).hexdigest()[:32]
+
+
+def set_options(beam_args: Sequence[str]) -> None:
+    """Have Beam's filesystems know what Beam's options say of them: an object store's address."""
+    FileSystems.set_options(PipelineOptions(list(beam_args)))
+
+
+def copy_in(path: str, folder: str, limits: Limits) -> Fetched:
+    """Copy a video from one of Beam's filesystems (gs://, s3://) into a local folder.
+
+    Raises:
+        DownloadError: there is no such file, it is larger than the limit, the store failed.
+        OSError: the disk here is full or can't be written.
+    """
+    target = Path(folder) / ("media" + Path(path).suffix)
+    try:
+        with (
+            FileSystems.open(path, compression_type="uncompressed") as file,
+            target.open("wb") as to,
+        ):
+            while chunk := file.read(1 << 20):
+                to.write(chunk)
+                if to.tell() > limits.max_bytes:
+                    raise DownloadError("too_large", f"{path}: more than {limits.max_bytes} bytes")
+            return Fetched(str(target), 0.0, to.tell())
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in MACHINE_ERRORS:
+            raise
+        missing = isinstance(error, FileNotFoundError) or not _exists(path)
+        cause = "not_found" if missing else "network"
+        raise DownloadError(cause, f"{path}: {type(error).__name__}: {error}") from error
+
+
+def _exists(path: str) -> bool:
+    try:
+        return FileSystems.exists(path)
+    except (OSError, ValueError):
+        return True  # not known
 
 
 @dataclass
@@ -82,12 +123,19 @@ class Store:
     Args:
         root: on any filesystem that Beam knows.
         run: number of the run under way, 0 for a data set's first.
+        beam_args: Beam's own options, which may say where an object store is. A cluster's workers
+            are not told them by Beam.
     """
 
-    def __init__(self, root: str, run: int = 0) -> None:
+    def __init__(self, root: str, run: int = 0, beam_args: Sequence[str] = ()) -> None:
+        self.beam_args = tuple(beam_args)
         self.is_local = "://" not in root
         self.root = os.path.abspath(root) if self.is_local else root
         self.run = run
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        set_options(self.beam_args)
 
     def path(self, *names: str) -> str:
         return FileSystems.join(self.root, *names)
@@ -198,6 +246,10 @@ class Store:
         outcome = f"done-{row.clips}" if row.outcome == DONE else f"failed-{row.cause}"
         name = f"{video_key(row.video_id)}.{row.split}.{outcome}.json"
         self.write(self.work(name), row.to_json().encode() + b"\n")
+
+    def row(self, mark: str) -> LedgerRow:
+        """The ledger row of that name (`WorkVideo.mark`)."""
+        return LedgerRow.from_json(self.read(self.work(mark)).decode(), mark)
 
     def videos(self) -> dict[str, WorkVideo]:
         """What the work folder holds, by `video_key`.

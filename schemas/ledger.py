@@ -71,6 +71,9 @@ CAUSES = {
     # teach
     "teacher_error": Cause("a teacher failed on the frames", False),
     # anywhere
+    "killed": Cause(
+        "what was at work on it was killed, perhaps for want of memory", False, soon=True
+    ),
     "internal": Cause("a fault of this program; please report it with the message", False),
 }
 """The causes of failures by name."""

@@ -2,7 +2,7 @@
 
 A row has a `url` (http(s), anything yt-dlp knows, or a local path) and optionally `id`, `start`,
 `end` (seconds), `split`; other columns are carried along. A relative path is relative to the list.
-The authors' `urls_public.txt` is such a list of plain lines.
+The authors' `urls_public.txt` is such a list of plain lines; see `_FLICKR_PLAY`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,19 @@ from schemas import SchemaError
 
 SPLITS = ("train", "validation", "test")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_STORES = ("gs://", "s3://", "hdfs://", "azfs://")
+_FLICKR_PLAY = re.compile(
+    r"https?://(?:www\.|secure\.)?flickr\.com/videos/(?P<owner>[\w@-]+)/(?P<id>[0-9]+)(?:/.*)?",
+    re.ASCII,
+)
+"""The form of the addresses in the authors' `urls_public.txt`, `http://www.flickr.com/videos/OWNER/
+ID/play/orig/SECRET`. yt-dlp knows the page of the same video alone, so that becomes the `url`; the
+address as listed stays as `listed_url`. The id is Flickr's, as in the authors' lists of frames."""
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _KNOWN = ("url", "id", "start", "end", "split")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class VideoRow:
     """One video to work on.
 
@@ -48,6 +56,12 @@ class VideoRow:
     def is_local(self) -> bool:
         """Whether `url` is a path of this machine."""
         return not _SCHEME.match(self.url)
+
+    @property
+    def is_web(self) -> bool:
+        """Whether `url` is an address of the web, as against a path here or in an object store."""
+        scheme = _SCHEME.match(self.url)
+        return bool(scheme) and scheme[0].lower() not in _STORES
 
     def under(self, folder: Path) -> VideoRow:
         """The row with its path, if it is a relative one, taken as relative to a folder.
@@ -174,15 +188,19 @@ def _row(fields: dict) -> VideoRow:
     split = str(fields.get("split") or "").strip()
     if split and split not in SPLITS:
         raise SchemaError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}, or none")
+    extra = {str(k): str(v) for k, v in fields.items() if k not in _KNOWN and v not in (None, "")}
+    if play := _FLICKR_PLAY.fullmatch(url):
+        extra.setdefault("listed_url", url)
+        url = f"https://www.flickr.com/photos/{play['owner']}/{play['id']}/"
+        if start is None and end is None:
+            video_id = video_id or play["id"]
     return VideoRow(
         video_id=video_id or default_id(url, start, end),
         url=url,
         start=start,
         end=end,
         split=split,
-        extra={
-            str(k): str(v) for k, v in fields.items() if k not in _KNOWN and v not in (None, "")
-        },
+        extra=extra,
     )
 
 

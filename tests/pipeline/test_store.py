@@ -57,7 +57,7 @@ def test_a_video_that_failed_is_settled_whatever_clips_it_has(store):
     assert video.cause == "teacher_error"
     (shard,) = plan_shards(store.videos(), EMPTY, 100)
     assert shard.file == ""
-    assert shard.videos == ((f"{video_key('v1')}.train.failed-teacher_error.json", ()),)
+    assert shard.videos == (steps.Packed(f"{video_key('v1')}.train.failed-teacher_error.json"),)
 
 
 def test_a_video_tried_twice_is_done_if_it_was_done_once(store):
@@ -72,7 +72,7 @@ def test_a_video_tried_twice_is_done_if_it_was_done_once(store):
     assert (video.cause, video.expected, video.is_settled) == ("", 2, True)
     (shard,) = plan_shards(store.videos(), EMPTY, 100)
     assert shard.records == 2
-    assert shard.videos[0][0] == f"{video_key('v1')}.train.done-2.json"
+    assert shard.videos[0].mark == f"{video_key('v1')}.train.done-2.json"
 
 
 def test_what_is_not_settled_is_not_planned(store):
@@ -125,12 +125,13 @@ video = st.builds(
 def test_the_plan_holds_every_clip_once_in_shards_of_the_wanted_size(videos, data):
     plan = plan_shards(videos, EMPTY, 100)
     assert [steps.Shard.from_json(shard.to_json()) for shard in plan] == plan
-    planned = [clip for shard in plan for _, clips in shard.videos for clip in clips]
+    planned = [clip for shard in plan for packed in shard.videos for clip in packed.clips]
     assert sorted(planned) == sorted(
         f"{key}.{n:05d}.clip" for key, video in videos.items() for n in video.clips
     )
     for shard in plan:
-        size = sum(videos[c[:32]].clips[int(c[33:38])] for _, clips in shard.videos for c in clips)
+        clips = [clip for packed in shard.videos for clip in packed.clips]
+        size = sum(videos[clip[:32]].clips[int(clip[33:38])] for clip in clips)
         assert size <= 100 or len(shard.videos) == 1
     mixed = dict(data.draw(st.permutations(list(videos.items()))))
     assert plan_shards(mixed, EMPTY, 100) == plan

@@ -138,6 +138,35 @@ class TestVideoList:
         assert len(rows) == 1
         assert [row.line for row in bad] == [2, 3, 4]
 
+    def test_the_authors_list(self):
+        """`urls_public.txt`: the page that yt-dlp knows, with Flickr's id, as in their frames'
+        paths `.../<id>.mp4/...`."""
+        line = "http://www.flickr.com/videos/28042570@N08/4637976820/play/orig/5b222e6773"
+        other = "http://www.flickr.com/videos/anna-b/17/play/orig/0123456789"
+        rows, bad = parse(f"{line}\r\n{other}\n{line}\n", "urls_public.txt")
+        assert not bad
+        assert rows == [
+            VideoRow("4637976820", "https://www.flickr.com/photos/28042570@N08/4637976820/"),
+            VideoRow("17", "https://www.flickr.com/photos/anna-b/17/"),
+        ]
+        assert rows[0].extra == {"listed_url": line}
+        (row,), _ = parse(f"url,id,start\n{line},mine,\n", "l.csv")
+        assert row.video_id == "mine"
+        (row,), _ = parse(f"url,id,start\n{line},,5\n", "l.csv")
+        assert row.video_id == video_list.default_id(rows[0].url, 5.0)
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "https://www.flickr.com/photos/28042570@N08/4637976820/",
+            "https://flickr.com.example.org/videos/a/1/play/orig/b",
+            "https://www.flickr.com/videos/a/b/play/orig/c",
+        ],
+    )
+    def test_other_addresses_stay_as_they_are(self, url):
+        (row,), _ = parse(url)
+        assert (row.url, row.video_id, row.extra) == (url, video_list.default_id(url), {})
+
     @given(st.lists(st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1), max_size=8))
     def test_no_line_is_lost(self, urls):
         urls = [url for url in urls if not url.startswith("#")]
