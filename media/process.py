@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import fcntl
 import functools
 import os
 import re
@@ -20,6 +21,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import IO
 
 import ffmpeg
@@ -45,7 +47,8 @@ GLOBAL_OPTIONS = (
     *("-loglevel", "level+info"),
     *("-filter_threads", "1"),
 )
-CHUNK = 1 << 18
+CHUNK = 1 << 20
+"""Bytes that a pipe holds, where the system grants it, and that are read at once."""
 
 
 @functools.cache
@@ -173,6 +176,13 @@ def failure(cause: str, message: str, report: Report) -> MediaError:
     return MediaError(cause, f"{message}; ffmpeg: {words}" if words else message)
 
 
+@dataclass
+class Waited:
+    """Seconds spent waiting for ffmpeg: of one process, or of several that share them."""
+
+    seconds: float = 0.0
+
+
 def run(
     outputs: Callable[..., ffmpeg.nodes.Stream],
     pipes: Sequence[str],
@@ -181,6 +191,7 @@ def run(
     *,
     on_header: Callable[[], None] = lambda: None,
     stdin: IO[bytes] | None = None,
+    waited: Waited | None = None,
 ) -> Iterator[tuple[str, bytes]]:
     """Run ffmpeg, and give what arrives on its pipes as (name of the pipe, bytes; none at its end).
 
@@ -189,17 +200,23 @@ def run(
     report: takes what ffmpeg says
     on_header: called once, as soon as ffmpeg has described its input
     stdin: an open file that ffmpeg reads as "pipe:0"
+    waited: what Limits.timeout_seconds bounds, where several processes work on one file
 
+    Any number of threads may do this at once: a pipe is inherited by its own process alone.
     The process ends with the generator, whatever happens. What ffmpeg could not read is judged by
     the caller: an exit code alone is no error here. Raises MediaError: timeout, too_large (out of
     memory), unreadable (died of a signal), and what on_header raises.
     """
+    waited = waited or Waited()
     with contextlib.ExitStack() as stack:
         reads, writes = {}, []
         for name in pipes:
-            read, write = os.pipe()
+            read, write = os.pipe()  # which no child inherits, but for pass_fds
             reads[name] = stack.enter_context(os.fdopen(read, "rb", buffering=0))
             writes.append(stack.enter_context(os.fdopen(write, "wb", buffering=0)))
+            if hasattr(fcntl, "F_SETPIPE_SZ"):
+                with contextlib.suppress(OSError):  # all pipes of a user together are bounded
+                    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, CHUNK)
         command = ffmpeg.compile(
             outputs(*(f"pipe:{write.fileno()}" for write in writes)),
             cmd=[binary(), *GLOBAL_OPTIONS],
@@ -219,19 +236,23 @@ def run(
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 bound = limits.max_memory_bytes
                 resource.prlimit(process.pid, resource.RLIMIT_DATA, (bound, bound))
+        if hasattr(os, "SCHED_BATCH"):
+            # ffmpeg's threads wake each other a thousand times a second of sound; a thread that
+            # may not interrupt another then finds more to do at once.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.sched_setscheduler(process.pid, os.SCHED_BATCH, os.sched_param(0))
         for write in writes:
             write.close()
         selector = stack.enter_context(selectors.DefaultSelector())
         for name, read in reads.items():
             selector.register(read, selectors.EVENT_READ, name)
         selector.register(process.stderr, selectors.EVENT_READ, None)
-        waited = 0.0
         while selector.get_map():
             before = time.monotonic()
-            ready = selector.select(min(limits.idle_seconds, limits.timeout_seconds - waited))
-            waited += time.monotonic() - before
-            if not ready or waited >= limits.timeout_seconds:
-                raise failure("timeout", _late(waited, limits), report)
+            ready = selector.select(min(limits.idle_seconds, limits.timeout_seconds - waited.seconds))
+            waited.seconds += time.monotonic() - before
+            if not ready or waited.seconds >= limits.timeout_seconds:
+                raise failure("timeout", _late(waited.seconds, limits), report)
             # What ffmpeg says comes first: the header describes the data.
             for key, _ in sorted(ready, key=lambda item: item[0].data is not None):
                 data = os.read(key.fd, CHUNK)
@@ -247,7 +268,7 @@ def run(
         try:
             code = process.wait(limits.idle_seconds)
         except subprocess.TimeoutExpired:
-            raise failure("timeout", _late(waited, limits), report) from None
+            raise failure("timeout", _late(waited.seconds, limits), report) from None
         if code < 0 or (code and report.limit()):
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
             raise failure("unreadable", f"ffmpeg ended by {how}", report)

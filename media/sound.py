@@ -60,6 +60,7 @@ def sound_output(
         acodec="pcm_s16le",
         format="flv",
         flvflags="no_duration_filesize",
+        flush_packets=0,  # many packets a write
         map_metadata=-1,
     )
 

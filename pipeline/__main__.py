@@ -37,8 +37,8 @@ from pipeline.build import (
 from pipeline.download import OptionsError, read_options
 from pipeline.dry_run import dry_run
 from pipeline.gates import GATES
+from pipeline.object_store import set_options
 from pipeline.settings import Settings
-from pipeline.store import set_options
 from schemas import SchemaError, video_list
 from schemas.audio import CODECS
 from schemas.ledger import CAUSES, DONE
@@ -376,7 +376,8 @@ def main(argv: list[str] | None = None) -> int:
     is_local = not names_runner(beam_args)
     # Of a cluster's job one wants to hear; here what goes wrong is told in our words.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL if is_local else logging.INFO)
-    logging.getLogger("apache_beam.typehints").setLevel(logging.ERROR)
+    for noisy in ("apache_beam.typehints", "apache_beam.io"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
     if beam_args and not beam_args[0].startswith("-"):
         parse.error(
             f"no command {beam_args[0]!r}; there are report and search, and none for a build"

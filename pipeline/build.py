@@ -28,9 +28,10 @@ import teacher
 from media import process
 from pipeline import graph, steps, worker
 from pipeline.gates import Twins
+from pipeline.object_store import set_options
 from pipeline.progress import Watch
 from pipeline.settings import Settings
-from pipeline.store import PLAN, QUEUE, RECIPE, Store, WorkVideo, set_options, video_key
+from pipeline.store import PLAN, QUEUE, RECIPE, Store, WorkVideo, video_key
 from pipeline.todo import Todo, share_out
 from schemas import SchemaError
 from schemas.dataset_info import FILE_NAME as INFO_NAME
@@ -139,6 +140,7 @@ def _build(
     retry: frozenset[str],
     beam_args: Sequence[str],
 ) -> Summary:
+    _pipeline(processes, beam_args)  # refuses options that don't fit, before anything is written
     info, known = look(output, settings)
     todo = missing(rows, bad_rows, known, settings, retry)
     elsewhere = tuple(
@@ -441,9 +443,15 @@ def _pipeline(processes: int, beam_args: Sequence[str]) -> beam.Pipeline:
 
     The local runner is named: `DirectRunner` would try to download another.
     """
-    options = PipelineOptions([*beam_args, f"--direct_num_workers={processes}"])
+    options = PipelineOptions(
+        # Workers need nothing of the command's `__main__`.
+        [*beam_args, f"--direct_num_workers={processes}", "--no_save_main_session"]
+    )
     if names_runner(beam_args):
-        return beam.Pipeline(options=options)
+        try:
+            return beam.Pipeline(options=options)
+        except ValueError as error:  # Beam's word on options that don't fit
+            raise SchemaError(str(error)) from error
     environment = None
     if processes > 1:
         environment = SubprocessSDKEnvironment.from_command_string(worker.COMMAND)
@@ -489,7 +497,7 @@ def _run(pipeline: beam.Pipeline, store: Store) -> PipelineResult:
             f"a worker process died ({died[0]}); was there enough memory? "
             "Run the same command again to go on, with fewer --processes if need be."
         ) from None
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         if "KeyboardInterrupt" in str(error):  # it hit a DoFn that ran in this process
             raise KeyboardInterrupt from None
         if isinstance(error, RunFailed):

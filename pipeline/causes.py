@@ -7,6 +7,7 @@ import email.utils
 import errno
 import re
 import socket
+from collections.abc import Iterable
 
 from yt_dlp.networking.exceptions import (
     CertificateVerifyError,
@@ -131,10 +132,12 @@ def read_retry_after(header: str | None) -> float | None:
     return min(max(0.0, seconds), LONGEST_RETRY_AFTER)
 
 
-def machine_error(error: BaseException, message: str) -> int:
-    """The number of an error of this machine's; 0 if it is the download's."""
-    numbers = [getattr(link, "errno", None) for link in _chain(error)]
-    numbers += [int(found) for found in re.findall(r"\[Errno (\d+)\]", message)]
+def machine_error(errors: Iterable[BaseException | None]) -> int:
+    """The number of an error of this machine's; 0 if there is none.
+
+    Words don't count: a site may write into them that the disk is full.
+    """
+    numbers = (getattr(link, "errno", None) for error in errors for link in _chain(error))
     return next((number for number in numbers if number in MACHINE_ERRORS), 0)
 
 

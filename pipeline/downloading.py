@@ -7,6 +7,7 @@ cookies that the sites gave it.
 
 from __future__ import annotations
 
+import errno
 import functools
 import io
 import json
@@ -35,8 +36,9 @@ from pipeline.worker import end_with_parent
 PAGE_BYTES = 32 * 2**20
 """Of a page, decompressed; media are never read as one."""
 
-MEMORY_BYTES = 2**30
-"""What a downloading process may allocate, and each program that it starts; 72 MB are usual."""
+MEMORY_BYTES = 2**31
+"""What a downloading process may allocate, and each program that it starts. It itself needs 72 MB;
+deno, which yt-dlp runs for YouTube, does not start where it may not reserve 1 GB."""
 
 
 def _refuse(downloader, filename: str, info: dict) -> bool:
@@ -71,10 +73,14 @@ RequestsResponseAdapter.read = _bounded(RequestsResponseAdapter.read)
 
 
 class _Log:
-    """Keeps yt-dlp's last words."""
+    """Keeps yt-dlp's last words, and the exceptions over which they were said."""
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
         self.errors: list[str] = []
+        self.exceptions: list[BaseException | None] = []
 
     def debug(self, message: str) -> None:
         # yt-dlp reports a file over its size limit here, and as no error.
@@ -86,6 +92,7 @@ class _Log:
     def error(self, message: str) -> None:
         if message.strip():
             self.errors.append(message.replace("\r", ""))
+            self.exceptions.append(sys.exception())
 
 
 class VideoDownloader:
@@ -140,7 +147,7 @@ class VideoDownloader:
     def answer(self, url: str, folder: str, start: float | None, end: float | None) -> dict:
         """Download a video into a folder; returns `path` and `offset`, or `cause`, `message` and
         `retry_after`, or `errno` and `message` of a trouble that is the machine's."""
-        self._log.errors.clear()
+        self._log.clear()
         try:
             os.chdir(folder)  # names of folders may hold what yt-dlp's templates would expand
             name, offset = self._download(url, start, end)
@@ -149,7 +156,10 @@ class VideoDownloader:
             return {"cause": "too_short", "message": str(error), "retry_after": None}
         except Exception as error:  # noqa: BLE001 - whatever a site does is told, not raised
             message = "; ".join(self._log.errors) or f"{type(error).__name__}: {error}"
-            if number := machine_error(error, message):
+            number = machine_error([error, *self._log.exceptions])
+            if not number and "No space left on device" in message and _is_full():
+                number = errno.ENOSPC  # ffmpeg found out
+            if number:
                 return {"errno": number, "message": message}
             return {
                 "cause": cause_of(error, message),
@@ -177,10 +187,10 @@ class VideoDownloader:
         try:
             done = ydl.process_ie_result(info, download=True)
         except (NoSections, yt_dlp.utils.DownloadError) as error:
-            if not isinstance(error, NoSections) and "partially downloaded" not in str(error):
+            unable = isinstance(error, NoSections) or "partially downloaded" in str(error)
+            if not unable or not ydl.params.pop("download_ranges", None):
                 raise
-            self._log.errors.clear()
-            ydl.params.pop("download_ranges")
+            self._log.clear()
             done = ydl.process_ie_result(info, download=True)
         files = [item.get("filepath") for item in done.get("requested_downloads") or []]
         if not files or not files[0] or not os.path.isfile(files[0]):
@@ -207,6 +217,12 @@ def _opened(options: dict) -> dict:
     """The options with the text of the cookie file, which yt-dlp would write to when it ends."""
     path = options.get("cookiefile")
     return {**options, "cookiefile": io.StringIO(Path(path).read_text())} if path else options
+
+
+def _is_full() -> bool:
+    """Whether the disk of the current folder is."""
+    state = os.statvfs(".")
+    return state.f_bavail * state.f_frsize < 2**24
 
 
 def _plain(message: str) -> str:

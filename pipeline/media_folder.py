@@ -1,6 +1,6 @@
 """Downloads that are kept: a folder in which every worker looks before it downloads.
 
-An entry is two files, `ab/<key>.<suffix>` and `ab/<key>.json`; the key is the hash of what was
+An entry is two files, `ab/cd/<key>.<suffix>` and `ab/cd/<key>.json`; the key is the hash of what was
 asked for. The second is written last and says what the first must be, so half an entry is none; and
 what no longer is what it was is downloaded again. Whoever downloads holds a lock that the kernel
 takes away with the process (`flock`): on a local disk, and on a network's file system that passes
@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,18 +55,18 @@ class MediaFolder:
             "format": rule if any(rule) else formats.RULE,
         }
         key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-        entry = self.folder / key[:2] / f"{key}.json"
+        entry = self.folder / key[:2] / key[2:4] / f"{key}.json"
         if kept := _kept(entry):
             return kept
-        entry.parent.mkdir(exist_ok=True)
+        entry.parent.mkdir(parents=True, exist_ok=True)
         with self._lock(entry.with_suffix(".lock")):
             # Another may have been faster.
             return _kept(entry) or self._download(entry, asked)
 
     def _download(self, entry: Path, asked: dict) -> Fetched:
-        part = entry.with_suffix(".part")
-        shutil.rmtree(part, ignore_errors=True)  # of one that was killed
-        part.mkdir()
+        for left in entry.parent.glob(f"{entry.stem}.*.part"):  # by one that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        part = Path(tempfile.mkdtemp(".part", f"{entry.stem}.", entry.parent))
         try:
             got = self.downloader.fetch(asked["url"], str(part), asked["start"], asked["end"])
             file = entry.with_suffix(Path(got.path).suffix)

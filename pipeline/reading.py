@@ -21,9 +21,10 @@ import media
 from pipeline import gates
 from pipeline.download import MACHINE_ERRORS, Downloader, DownloadError, Fetched
 from pipeline.media_folder import MediaFolder
+from pipeline.object_store import copy_in
 from pipeline.schedule import Schedule
 from pipeline.settings import Settings
-from pipeline.store import Store, copy_in, video_key
+from pipeline.store import Store, video_key
 from pipeline.todo import Lane, Todo
 from schemas.ledger import CAUSES, DONE, FAILED, ClipFacts, LedgerRow
 from schemas.waveform import SAMPLE_RATE

@@ -79,16 +79,16 @@ class Gateway:
 
     Args:
         open_url: what asks the sites.
-        seeks: whether ffmpeg will want what lies further on.
+        start: where the section starts that ffmpeg will take, in seconds; None for the whole.
 
     Attributes:
         errors: what went wrong at the sites.
         seekable: whether the sites gave parts of files where they were asked for.
     """
 
-    def __init__(self, open_url: Callable[[Request], Response], seeks: bool) -> None:
+    def __init__(self, open_url: Callable[[Request], Response], start: float | None) -> None:
         self.open_url = open_url
-        self.seeks = seeks
+        self.start = start
         self.opening = threading.Lock()  # addresses are opened one by one, and read side by side
         self.errors: list[Exception] = []
         self.seekable = True
@@ -140,6 +140,8 @@ class Gateway:
             else:
                 line = admit(line)
             lines.append(line)
+        if "#EXT-X-DISCONTINUITY" in lines and self.start is not None:
+            raise NoSections("the clock of the stream jumps")
         if "#EXT-X-ENDLIST" not in lines:  # without it, ffmpeg starts near the end
             lines.append("#EXT-X-ENDLIST")
         return "\n".join(lines) + "\n"
@@ -187,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
             ranges = response.status == 206 or response.headers.get("Accept-Ranges") == "bytes"
             if not ranges and not place.playlists:
                 gateway.seekable = False
-                if gateway.seeks:
+                if gateway.start:
                     raise NoSections("the site gives no parts of files")
             self.send_response(response.status)
             names = ["Content-Type", "Content-Range", "Accept-Ranges", "Content-Length"]
@@ -221,7 +223,7 @@ def download(fd: FFmpegFD, filename: str, info: dict) -> bool:
     """
     formats = info.get("requested_formats") or [info]
     temporary = fd.temp_name(filename)
-    with Gateway(fd.ydl.urlopen, seeks=bool(info.get("section_start"))) as gateway:
+    with Gateway(fd.ydl.urlopen, info.get("section_start")) as gateway:
         given = [_given(gateway, fmt) for fmt in formats]
         playlists = any(fmt["protocol"].startswith("m3u8") for fmt in given)
         limits = ["-loglevel", "level+info", "-nostats", "-protocol_whitelist", "http,tcp,crypto"]
@@ -254,7 +256,7 @@ def download(fd: FFmpegFD, filename: str, info: dict) -> bool:
         if not gateway.seekable:  # the index is at the end of the file
             raise NoSections("the site gives no parts of files") from error
         raise
-    zero = _starts(report)
+    zero = _starts(report) or [0.0]
     # Of two streams that come apart, one may start before 0 with what is there for the decoder
     # only; the other doesn't.
     fd.ydl.offset = first[0] - (zero[0] if len(zero) == 1 else max(0.0, min(zero)))

@@ -31,10 +31,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import PipelineOptions
 
-from media import Limits
-from pipeline.download import MACHINE_ERRORS, DownloadError, Fetched
+from pipeline.object_store import set_options
 from schemas import SchemaError
 from schemas.dataset_info import FILE_NAME as INFO_NAME
 from schemas.dataset_info import DatasetInfo, RunInfo
@@ -51,44 +49,6 @@ _MARK = re.compile(r"([0-9a-f]{32})\.([a-z]+)\.(?:done-(\d+)|failed-([a-z_]+))\.
 def video_key(video_id: str) -> str:
     """The name of a video in file names: safe, of one length, spread evenly."""
     return hashlib.sha256(video_id.encode()).hexdigest()[:32]
-
-
-def set_options(beam_args: Sequence[str]) -> None:
-    """Have Beam's filesystems know what Beam's options say of them: an object store's address."""
-    FileSystems.set_options(PipelineOptions(list(beam_args)))
-
-
-def copy_in(path: str, folder: str, limits: Limits) -> Fetched:
-    """Copy a video from one of Beam's filesystems (gs://, s3://) into a local folder.
-
-    Raises:
-        DownloadError: there is no such file, it is larger than the limit, the store failed.
-        OSError: the disk here is full or can't be written.
-    """
-    target = Path(folder) / ("media" + Path(path).suffix)
-    try:
-        with (
-            FileSystems.open(path, compression_type="uncompressed") as file,
-            target.open("wb") as to,
-        ):
-            while chunk := file.read(1 << 20):
-                to.write(chunk)
-                if to.tell() > limits.max_bytes:
-                    raise DownloadError("too_large", f"{path}: more than {limits.max_bytes} bytes")
-            return Fetched(str(target), 0.0, to.tell())
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno in MACHINE_ERRORS:
-            raise
-        missing = isinstance(error, FileNotFoundError) or not _exists(path)
-        cause = "not_found" if missing else "network"
-        raise DownloadError(cause, f"{path}: {type(error).__name__}: {error}") from error
-
-
-def _exists(path: str) -> bool:
-    try:
-        return FileSystems.exists(path)
-    except (OSError, ValueError):
-        return True  # not known
 
 
 @dataclass
@@ -168,8 +128,9 @@ class Store:
         chunks = [data] if isinstance(data, bytes) else data
         if not self.is_local:
             # An object is there when it is closed, also by an error: so first have all of it.
+            whole = b"".join(chunks)
             with FileSystems.create(path, "application/octet-stream", "uncompressed") as file:
-                file.write(b"".join(chunks))
+                file.write(whole)
             return
         part = self.scratch() / f"{uuid.uuid4().hex}.part"
         try:

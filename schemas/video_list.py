@@ -30,6 +30,7 @@ _FLICKR_PLAY = re.compile(
 """The form of the addresses in the authors' `urls_public.txt`, `http://www.flickr.com/videos/OWNER/
 ID/play/orig/SECRET`. yt-dlp knows the page of the same video alone, so that becomes the `url`; the
 address as listed stays as `listed_url`. The id is Flickr's, as in the authors' lists of frames."""
+_OBJECT = re.compile(r"\w+://[^/]+/.*[^/]")
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _KNOWN = ("url", "id", "start", "end", "split")
 
@@ -182,6 +183,8 @@ def _row(fields: dict) -> VideoRow:
     for value in (url, video_id):
         if _UNUSABLE.search(value):
             raise SchemaError(f"control characters or undecodable bytes in {value!r}")
+    if url.lower().startswith(("gs://", "s3://")) and not _OBJECT.fullmatch(url):
+        raise SchemaError(f"{url!r} is no object; one is at {url[:5]}BUCKET/NAME")
     start, end = (_seconds(fields.get(key), key) for key in ("start", "end"))
     if end is not None and end <= (start or 0.0):
         raise SchemaError(f"end {end} is not after start {start or 0.0}")

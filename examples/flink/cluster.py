@@ -275,6 +275,7 @@ def _end_with_parent() -> None:
 
 
 def _free_port() -> int:
+    """A port that nothing listens at now."""
     with socket.socket() as one:
         one.bind(("", 0))
         return one.getsockname()[1]

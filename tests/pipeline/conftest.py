@@ -89,6 +89,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
     part says:
 
     - 404 (or any other status)/*: that; 429 and 503 ask for a second of patience
+    - liar/*: an error of this machine's, it says
     - first/STATUS/TIMES/FILE: that status the first times that the address is asked, then the file
     - cut/FILE, chunked-cut/FILE, reset/FILE: the connection ends, or is reset, in the middle
     - more/FILE, less/FILE: the length that is told is larger, or smaller, than what comes
@@ -146,6 +147,12 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         wait = {"Retry-After": "1"} if status in (429, 503) else {}
         self._head(status, **wait, **{"Content-Length": "5"})
         self._body(b"sorry")
+
+    def _liar(self, name: str) -> None:
+        words = "unable to write data: [Errno 28] No space left on device"
+        self.send_response(404, words)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _file(self, name: str) -> None:
         path = Path(self.translate_path(name))
@@ -300,16 +307,19 @@ def server(videos, streams):
         yield server
 
 
-@pytest.fixture
-def only_public(tmp_path_factory, monkeypatch):
-    """A function that has downloading processes take only these addresses for public ones, so that
-    this machine can be the open internet and its local network at once."""
+@pytest.fixture(scope="session")
+def only_public(tmp_path_factory):
+    """A context: downloading processes that start in it take only these addresses for public ones,
+    so that this machine can be the open internet and its local network at once."""
 
-    def only(*addresses: str) -> None:
+    @contextlib.contextmanager
+    def only(*addresses: str) -> Iterator[None]:
         folder = tmp_path_factory.mktemp("site")
         rule = f"guard.is_public = lambda address: address in {addresses}"
         (folder / "sitecustomize.py").write_text(f"from pipeline import guard\n{rule}\n")
         paths = [str(folder), str(Path(__file__).resolve().parents[2])]
-        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTHONPATH", os.pathsep.join(paths))
+            yield
 
     return only

@@ -15,6 +15,7 @@ from yt_dlp.utils import ExtractorError, UnsupportedError
 from media import Limits, probe
 from pipeline.causes import LONGEST_RETRY_AFTER, cause_of, read_retry_after, retry_after
 from pipeline.download import Downloader, DownloadError
+from pipeline.guard import ForbiddenAddress, guard_network, is_public
 from schemas.ledger import CAUSES
 from tests.pipeline.conftest import serving
 
@@ -44,6 +45,7 @@ def test_a_file_arrives_byte_for_byte(downloader, server, videos, tmp_path):
     ("path", "cause"),
     [
         ("fail/404/a.mp4", "not_found"),
+        ("fail/liar/a.mp4", "not_found"),
         ("fail/410/a.mp4", "gone"),
         ("fail/401/a.mp4", "private"),
         ("fail/403/a.mp4", "refused"),
@@ -255,10 +257,9 @@ def test_the_local_network_is_out_of_reach_unless_allowed(server, tmp_path):
 def test_a_redirect_to_the_local_network_is_not_followed(
     server, videos, streams, tmp_path, only_public
 ):
-    only_public("127.0.0.2")
     downloader = Downloader(Limits(), 60)
     try:
-        with serving(videos, streams, "127.0.0.2") as public:
+        with only_public("127.0.0.2"), serving(videos, streams, "127.0.0.2") as public:
             assert downloader.fetch(f"{public.url}/other.mkv", str(tmp_path)).bytes
             for host in (f"127.0.0.1:{server.server_port}", f"localhost:{server.server_port}"):
                 with pytest.raises(DownloadError) as raised:
@@ -269,6 +270,52 @@ def test_a_redirect_to_the_local_network_is_not_followed(
         downloader.close()
 
 
+def test_a_name_is_judged_by_all_the_addresses_that_it_has(monkeypatch):
+    """And by those that it has at the moment: nothing resolves it a second time."""
+    found = {
+        "video.example.com": ["8.8.8.8"],
+        "inward.example.com": ["127.0.0.1"],
+        "both.example.com": ["8.8.8.8", "192.168.1.1"],
+    }
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda host, port, *_: [(socket.AF_INET, 1, 6, "", (ip, port)) for ip in found[host]],
+    )
+    guard_network()
+    assert socket.getaddrinfo("video.example.com", 80)
+    for host in ("inward.example.com", "both.example.com"):
+        with pytest.raises(ForbiddenAddress, match="not a public address"):
+            socket.getaddrinfo(host, 80)
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("8.8.8.8", True),
+        ("2606:4700::1111", True),
+        ("127.0.0.1", False),
+        ("10.1.2.3", False),
+        ("172.16.0.1", False),
+        ("192.168.1.1", False),
+        ("169.254.169.254", False),
+        ("100.64.0.1", False),
+        ("0.0.0.0", False),
+        ("224.0.0.1", False),
+        ("::1", False),
+        ("::", False),
+        ("fe80::1%eth0", False),
+        ("fd00::1", False),
+        ("::ffff:10.0.0.1", False),
+        ("::10.0.0.1", False),
+        ("64:ff9b::a9fe:a9fe", False),
+        ("2002:7f00:1::", False),
+    ],
+)
+def test_what_is_public(address, public):
+    assert is_public(address) is public
+
+
 def test_a_page_costs_bounded_memory(server, tmp_path):
     downloader = Downloader(Limits(), 60, allow_local_network=True)
     try:
@@ -277,7 +324,7 @@ def test_a_page_costs_bounded_memory(server, tmp_path):
                 downloader.fetch(f"{server.url}/fail/{kind}/a", str(tmp_path))
         assert status_of(downloader._process, "VmHWM") < 400_000
         with open(f"/proc/{downloader._process.pid}/limits") as file:
-            assert "Max data size             1073741824" in file.read()
+            assert "Max data size             2147483648" in file.read()
     finally:
         downloader.close()
 

@@ -16,7 +16,7 @@ import pytest
 
 from schemas.ledger import LedgerRow
 from tests.pipeline.conftest import make_video
-from tests.pipeline.test_build import children, contents, records
+from tests.pipeline.test_build import children, cmdline, contents, records
 
 KILLS = 100
 
@@ -103,7 +103,8 @@ def test_an_ffmpeg_or_a_download_that_is_killed_is_tried_again(video_list, tmp_p
     killed: set[int] = set()
     while process.poll() is None:
         for pid in set(children(process.pid)) - killed:
-            if len(killed) < 3:
+            at_work = b"-filter_threads" in cmdline(pid) or b"pipeline.downloading" in cmdline(pid)
+            if at_work and len(killed) < 3:
                 os.kill(pid, signal.SIGKILL)
                 killed.add(pid)
         time.sleep(0.05)

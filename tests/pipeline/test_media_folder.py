@@ -130,6 +130,12 @@ def worker(folder: Path, url: str, scratch: str) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
+def wait_for_download(server, other: subprocess.Popen) -> None:
+    while len(server.asked["/fail/slow-first/other.mkv"]) < 2:
+        assert other.poll() is None
+        time.sleep(0.05)
+
+
 def test_workers_who_want_the_same_download_it_once(open_media, server, videos, scratch):
     url = f"{server.url}/other.mkv"
     workers = [open_media() for _ in range(4)]
@@ -148,8 +154,7 @@ def test_a_worker_that_is_killed_holds_up_nobody(open_media, server, videos, scr
     url = f"{server.url}/fail/slow-first/other.mkv"
     media = open_media()
     other = worker(media.folder, url, scratch)
-    while not list(media.folder.rglob("*.part/*")):
-        time.sleep(0.05)
+    wait_for_download(server, other)
     other.send_signal(signal.SIGKILL)
     other.wait()
     got = media.fetch(url, scratch)
@@ -162,8 +167,7 @@ def test_the_wait_for_another_worker_has_an_end(open_media, server, scratch):
     url = f"{server.url}/fail/slow-first/other.mkv"
     media = open_media(seconds=1)
     other = worker(media.folder, url, scratch)
-    while not list(media.folder.rglob("*.part/*")):
-        time.sleep(0.05)
+    wait_for_download(server, other)
     with pytest.raises(DownloadError, match="slow: another worker"):
         media.fetch(url, scratch)
     other.kill()
