@@ -30,6 +30,7 @@ PIPELINE = [
     "apache-beam==2.72.0",  # runs the pipeline; the newest whose [gcp] fits TensorFlow 2.17
     "google-crc32c>=1.6",  # the checksums in TFRecords
     "yt-dlp>=2026.10.26",  # downloads from the sites that carry videos
+    "requests>=2.32.2",  # how yt-dlp asks the sites; its answers are bounded there
     "pillow>=10,<13",  # resizes frames as the teachers were trained; Beam stops below 13
     "ImageHash>=4.3",  # perceptual hashes, for clips that look and sound alike
     "jinja2>=3.1,<4",  # the HTML pages

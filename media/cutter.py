@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from media.part import Part
 from media.pictures import MAX_LAG, Picture, too_late
 from media.sound import Sound
 from schemas.waveform import SAMPLE_RATE
@@ -46,10 +48,23 @@ class Step:
 
 @dataclass
 class Run:
-    """Label steps in a row, and their sound (int16); what makes a segment."""
+    """Label steps in a row, and their sound (int16): what makes a segment."""
 
     steps: list[Step]
     pcm: np.ndarray
+
+    def pieces(self, step_seconds: float) -> Iterator[Run]:
+        """What is left of it without the steps whose picture has no pixels."""
+        first = self.steps[0].number
+        decoded = itertools.groupby(self.steps, key=lambda step: step.picture.pixels is not None)
+        for good, steps in decoded:
+            steps = list(steps)
+            begin, end = (
+                round((number - first) * step_seconds * SAMPLE_RATE)
+                for number in (steps[0].number, steps[-1].number + 1)
+            )
+            if good:
+                yield Run(steps, self.pcm[begin:end])
 
 
 class Cutter:
@@ -59,12 +74,12 @@ class Cutter:
     j * step_seconds to (j + 1) * step_seconds.
     """
 
-    def __init__(self, pictures: Pictures, steps: int, step_seconds: float):
-        self.pictures, self.steps, self.step_seconds = pictures, steps, step_seconds
+    def __init__(self, pictures: Pictures, part: Part):
+        self.pictures, self.steps, self.step_seconds = pictures, part.steps, part.step_seconds
+        self.any = False  # whether a run was given
         self.sound = Sound()
         self._step = 0  # the next to decide on
         self._open: list[Step] = []  # steps of the run in the making
-        self._any = False  # whether a run was given
         self._best: tuple[int, Run] | None = None  # if no step counts: samples there, run
         self._checked = 0  # samples up to which no sound came too late
 
@@ -97,7 +112,7 @@ class Cutter:
             else:
                 if self._open:
                     yield self._close()
-                if step and not self._any and there > (self._best[0] if self._best else 0):
+                if step and not self.any and there > (self._best[0] if self._best else 0):
                     self._best = there, self._run([step])
             self._step += 1
             self.pictures.decided = self._step
@@ -106,8 +121,8 @@ class Cutter:
             self._forget()
         if ended and self._open:
             yield self._close()
-        if ended and self._best and not self._any:
-            self._any = True
+        if ended and self._best and not self.any:
+            self.any = True
             yield self._best[1]
 
     def _known(self) -> bool:
@@ -139,13 +154,11 @@ class Cutter:
         return step, sum(high - low for low, high in spans)
 
     def _run(self, steps: list[Step]) -> Run:
-        return Run(
-            steps, self.sound.window(self._sample(steps[0].number), steps[-1].sound_end)
-        )
+        return Run(steps, self.sound.window(self._sample(steps[0].number), steps[-1].sound_end))
 
     def _close(self) -> Run:
         run = self._run(self._open)
-        self._any, self._open = True, []
+        self.any, self._open = True, []
         return run
 
     def _forget(self) -> None:

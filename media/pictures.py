@@ -17,6 +17,7 @@ import ffmpeg
 import numpy as np
 
 from media.errors import MediaError
+from media.part import Part
 
 PER_STEP = 4
 """Pictures taken a label step; the one nearest to the middle of what is there is given."""
@@ -37,11 +38,15 @@ def per_second(step_seconds: float) -> Fraction:
 
 
 def picture_output(
-    source: ffmpeg.nodes.FilterableStream, address: str, filters: list[str]
+    source: ffmpeg.nodes.FilterableStream,
+    address: str,
+    filters: list[str],
+    squeeze: tuple[int, int] | None = None,
 ) -> ffmpeg.nodes.OutputStream:
     """The output of the first video stream as PPM pictures, of the size that frames have.
 
     filters: what chooses the pictures, from the decoder's on
+    squeeze: the width and height of the video's first picture, if it is not the first here
     """
     size = [
         # dar: the shape as displayed, with the sample aspect ratio in it.
@@ -50,6 +55,7 @@ def picture_output(
         f":{SCALING}",
         "setsar=1",
         "format=rgb24",
+        *([f"scale={squeeze[0]}:{squeeze[1]}"] if squeeze else []),
     ]
     return ffmpeg.output(
         source["V:0"],  # V: no attached pictures
@@ -80,24 +86,19 @@ def tell(key: str, address: str, when: str = "1") -> list[str]:
 
 
 def grid_output(
-    source: ffmpeg.nodes.FilterableStream,
-    pictures: str,
-    times: str,
-    step_seconds: float,
-    early: float,
-    seconds: float | None,
+    source: ffmpeg.nodes.FilterableStream, address: str, times: str, part: Part
 ) -> ffmpeg.nodes.OutputStream:
     """PPM pictures on one pipe, their times on another.
 
-    Picture k is the one shown at early + k * step_seconds / 4. The times are lines of the filter
+    Picture k is the one shown at k * step_seconds / 4. The times are lines of the filter
     `metadata`, in the pictures' order. ffmpeg starts its filters anew when a stream changes its
     form midway (and squeezes what follows to the size of the first picture); so the chain holds no
     state that reaches back: k counts from time 0 in either case.
     """
-    rate = per_second(step_seconds)
-    last = "" if seconds is None else f":end_pts={math.ceil(round(seconds * rate, 6))}"
+    rate = per_second(part.step_seconds)
+    last = "" if part.end is None else f":end_pts={math.ceil(round(part.seconds * rate, 6))}"
     filters = [
-        *clock(-early),
+        *clock(-part.early),
         # Say when the first picture comes ...
         *tell("first", times, when="eq(n,0)"),
         # ... and take it back to the grid, so that a video shorter than the grid gives one too.
@@ -106,7 +107,7 @@ def grid_output(
         f"trim=start_pts=0{last}",
         *tell("picture", times),
     ]
-    return picture_output(source, pictures, filters)
+    return picture_output(source, address, filters)
 
 
 def too_late(late: str, early: str) -> MediaError:

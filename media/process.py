@@ -249,7 +249,9 @@ def run(
         selector.register(process.stderr, selectors.EVENT_READ, None)
         while selector.get_map():
             before = time.monotonic()
-            ready = selector.select(min(limits.idle_seconds, limits.timeout_seconds - waited.seconds))
+            ready = selector.select(
+                min(limits.idle_seconds, limits.timeout_seconds - waited.seconds)
+            )
             waited.seconds += time.monotonic() - before
             if not ready or waited.seconds >= limits.timeout_seconds:
                 raise failure("timeout", _late(waited.seconds, limits), report)

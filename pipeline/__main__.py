@@ -34,7 +34,7 @@ from pipeline.build import (
     names_runner,
     strange_options,
 )
-from pipeline.download import OptionsError, read_options
+from pipeline.downloads.download import OptionsError, read_options
 from pipeline.dry_run import dry_run
 from pipeline.gates import GATES
 from pipeline.object_store import set_options
@@ -370,7 +370,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, or 2 when nothing could be begun."""
     argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0] in ("report", "search"):
-        return importlib.import_module(f"pipeline.{argv[0]}").main(argv[1:])
+        return importlib.import_module(f"pipeline.{argv[0]}.command").main(argv[1:])
     parse = parser()
     args, beam_args = parse.parse_known_args(argv)
     is_local = not names_runner(beam_args)

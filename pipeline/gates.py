@@ -66,7 +66,8 @@ class Twins:
     `duplicate`: the same samples. `near_duplicate`: the spectrograms' perceptual hashes (`phash` of
     ImageHash) lie within `NEAR_BITS` and so do those of at least one pair of pictures (of a copy
     that was encoded anew other key frames may have been taken), so that neither one picture under
-    two sounds nor one song under two videos counts. Memory: 0.1 kB a clip, for near duplicates 1 kB.
+    two sounds nor one song under two videos counts. Memory: 0.1 kB a clip, 1 kB for near
+    duplicates.
     """
 
     def __init__(self, drop: Iterable[str]) -> None:

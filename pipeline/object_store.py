@@ -11,7 +11,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from media import Limits
-from pipeline.download import MACHINE_ERRORS, DownloadError, Fetched
+from pipeline.downloads.download import MACHINE_ERRORS, DownloadError, Fetched
 
 _BLOCK = 1 << 20
 

@@ -19,8 +19,8 @@ import numpy as np
 
 import media
 from pipeline import gates
-from pipeline.download import MACHINE_ERRORS, Downloader, DownloadError, Fetched
-from pipeline.media_folder import MediaFolder
+from pipeline.downloads.download import MACHINE_ERRORS, Downloader, DownloadError, Fetched
+from pipeline.downloads.media_folder import MediaFolder
 from pipeline.object_store import copy_in
 from pipeline.schedule import Schedule
 from pipeline.settings import Settings

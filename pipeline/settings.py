@@ -36,7 +36,7 @@ class Settings:
         backoff_seconds: wait before the second try; doubled with each one, drawn by lot between a
             half and the whole of it.
         download_seconds: wall time that one try may take.
-        ytdlp_options: see `pipeline.download.read_options`.
+        ytdlp_options: see `pipeline.downloads.download.read_options`.
         media: a folder in which downloads are kept and looked for; None drops them after use.
         allow_local_network: whether downloads may reach addresses that aren't public.
     """

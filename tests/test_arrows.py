@@ -64,7 +64,7 @@ def test_every_folder_of_code_is_a_room():
         ("media", ["apache_beam", "yt_dlp", "tensorflow", "keras"]),
         ("teacher", ["apache_beam", "yt_dlp", "tensorflow", "keras"]),
         ("pages", ["apache_beam", "yt_dlp", "tensorflow", "keras"]),
-        ("pipeline.report", ["tensorflow", "keras"]),
+        ("pipeline.report.command", ["tensorflow", "keras"]),
         ("trainer.train", ["apache_beam", "yt_dlp"]),
     ],
 )

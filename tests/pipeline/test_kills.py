@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -103,7 +104,7 @@ def test_an_ffmpeg_or_a_download_that_is_killed_is_tried_again(video_list, tmp_p
     killed: set[int] = set()
     while process.poll() is None:
         for pid in set(children(process.pid)) - killed:
-            at_work = b"-filter_threads" in cmdline(pid) or b"pipeline.downloading" in cmdline(pid)
+            at_work = re.search(rb"-filter_threads|downloads.downloading", cmdline(pid))
             if at_work and len(killed) < 3:
                 os.kill(pid, signal.SIGKILL)
                 killed.add(pid)

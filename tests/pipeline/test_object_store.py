@@ -17,7 +17,7 @@ import pytest
 
 from media import Limits
 from pipeline.build import build
-from pipeline.download import DownloadError
+from pipeline.downloads.download import DownloadError
 from pipeline.store import Store, copy_in, set_options
 from schemas.clip import ClipRecord
 from tests.pipeline.emulators import amazon_storage, google_storage

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.ledgers import Faults, last_words, short_hash
+from pipeline.report.ledgers import Faults, last_words, short_hash
 from pipeline.store import Store
 from schemas.dataset_info import DatasetInfo
 from schemas.ledger import DONE, LedgerRow

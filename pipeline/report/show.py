@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 import pages
-from pipeline.compare import KINDS
+from pipeline.report.compare import KINDS
 
 ROWS = 10
 """Rows of a long list that are shown; the page has more, JSON all."""

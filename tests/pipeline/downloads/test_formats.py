@@ -3,7 +3,7 @@
 import pytest
 import yt_dlp
 
-from pipeline.formats import smallest
+from pipeline.downloads.formats import smallest
 
 
 def both(name: str, height: int | None = None, **more) -> dict:

@@ -1,7 +1,7 @@
 """Downloads by yt-dlp, in a process of its own that can be killed.
 
-A worker thread keeps one such process (`python -m pipeline.downloading`) and hands it one address
-at a time. Whatever yt-dlp does there (hang, crash, fill memory) ends at the time limit with that
+A worker thread keeps one such process (`pipeline.downloads.downloading`) and hands it one address at
+a time. Whatever yt-dlp does there (hang, crash, fill memory) ends at the time limit with that
 process, and only that download is lost.
 """
 
@@ -254,7 +254,9 @@ class Downloader:
                 process.wait(_GRACE_SECONDS)
             code = process.returncode
             self.close()
-            raise DownloadError("download_error", f"the downloading process ended with code {code}")
+            # From outside, as memory is taken back; its own limits end it in other ways.
+            cause = "killed" if code in (-signal.SIGKILL, -signal.SIGTERM) else "download_error"
+            raise DownloadError(cause, f"the downloading process ended with code {code}")
         reply = json.loads(answer)
         if reply.get("errno"):
             raise OSError(reply["errno"], reply["message"])
@@ -282,7 +284,7 @@ class Downloader:
             self.close()
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.downloading"],
+                [sys.executable, "-m", "pipeline.downloads.downloading"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 # A group of its own, so that what yt-dlp starts (ffmpeg, to join two streams) ends

@@ -1,10 +1,10 @@
 """Downloads that are kept: a folder in which every worker looks before it downloads.
 
-An entry is two files, `ab/cd/<key>.<suffix>` and `ab/cd/<key>.json`; the key is the hash of what was
-asked for. The second is written last and says what the first must be, so half an entry is none; and
-what no longer is what it was is downloaded again. Whoever downloads holds a lock that the kernel
-takes away with the process (`flock`): on a local disk, and on a network's file system that passes
-locks on, as NFS does.
+An entry is two files, `ab/cd/<key>.<suffix>` and `ab/cd/<key>.json`; the key is the hash of what
+was asked for. The second is written last and says what the first must be, so half an entry is none;
+and what no longer is what it was is downloaded again. Whoever downloads holds a lock that the
+kernel takes away with the process (`flock`): on a local disk, and on a network's file system that
+passes locks on, as NFS does.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline import formats
-from pipeline.download import Downloader, DownloadError, Fetched
+from pipeline.downloads import formats
+from pipeline.downloads.download import Downloader, DownloadError, Fetched
 
 _LOOK_SECONDS = 0.2
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from media import Limits
-from pipeline.download import Downloader, DownloadError
-from pipeline.media_folder import MediaFolder
+from pipeline.downloads.download import Downloader, DownloadError
+from pipeline.downloads.media_folder import MediaFolder
 
 
 @pytest.fixture
@@ -116,8 +116,8 @@ def test_a_failed_download_leaves_nothing(open_media, server, scratch):
 WORKER = """
 import sys
 from media import Limits
-from pipeline.download import Downloader
-from pipeline.media_folder import MediaFolder
+from pipeline.downloads.download import Downloader
+from pipeline.downloads.media_folder import MediaFolder
 folder, url, scratch = sys.argv[1:]
 media = MediaFolder(folder, Downloader(Limits(), 120, allow_local_network=True))
 print("asks", flush=True)

@@ -1,8 +1,8 @@
 """The downloading process: requests in on stdin, one JSON line each; answers out on stdout.
 
-Not for people: `pipeline.download.Downloader` starts it. The first line tells the settings, and
-each of the others asks for one video. One yt-dlp serves them all, with its connections and the
-cookies that the sites gave it.
+Not for people: `Downloader` starts it. The first line tells the settings, and each of the others
+asks for one video. One yt-dlp serves them all, with its connections and the cookies that the sites
+gave it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from yt_dlp.postprocessor.ffmpeg import FFmpegMergerPP, FFmpegPostProcessor
 from yt_dlp.utils import UnsupportedError, YoutubeDLError
 
 from media.process import binary
-from pipeline import sections
-from pipeline.causes import TooLarge, cause_of, machine_error, retry_after
-from pipeline.formats import smallest
-from pipeline.guard import check_scheme, guard_network
-from pipeline.sections import MARGIN, NoSections, NothingThere
+from pipeline.downloads import sections
+from pipeline.downloads.causes import TooLarge, cause_of, machine_error, retry_after
+from pipeline.downloads.formats import smallest
+from pipeline.downloads.guard import check_scheme, guard_network
+from pipeline.downloads.sections import MARGIN, NoSections, NothingThere
 from pipeline.worker import end_with_parent
 
 PAGE_BYTES = 32 * 2**20
@@ -101,14 +101,14 @@ class VideoDownloader:
     Args:
         max_bytes: no larger file is written.
         guarded: whether `guard_network` holds.
-        options: of yt-dlp's, as `pipeline.download.read_options` admits them.
+        options: of yt-dlp's, as `pipeline.downloads.download.read_options` admits them.
     """
 
     def __init__(self, max_bytes: int, guarded: bool, options: dict) -> None:
         self._max_bytes = max_bytes
         self._log = _Log()
         FFmpegPostProcessor._ffmpeg_location.set(binary())  # some of yt-dlp looks there alone
-        self._ydl = yt_dlp.YoutubeDL({**self._defaults(guarded), **_opened(options)})
+        self._ydl = yt_dlp.YoutubeDL({**self._defaults(guarded), **opened(options)})
 
     def _defaults(self, guarded: bool) -> dict:
         return {
@@ -163,7 +163,7 @@ class VideoDownloader:
                 return {"errno": number, "message": message}
             return {
                 "cause": cause_of(error, message),
-                "message": _plain(message),
+                "message": plain(message),
                 "retry_after": retry_after(error),
             }
         finally:
@@ -213,7 +213,7 @@ def _section(start: float, end: float | None, info: dict, ydl: yt_dlp.YoutubeDL)
     return [{"start_time": round(max(0.0, start - MARGIN), 3), "end_time": round(last, 3)}]
 
 
-def _opened(options: dict) -> dict:
+def opened(options: dict) -> dict:
     """The options with the text of the cookie file, which yt-dlp would write to when it ends."""
     path = options.get("cookiefile")
     return {**options, "cookiefile": io.StringIO(Path(path).read_text())} if path else options
@@ -225,7 +225,7 @@ def _is_full() -> bool:
     return state.f_bavail * state.f_frsize < 2**24
 
 
-def _plain(message: str) -> str:
+def plain(message: str) -> str:
     """Without terminal colours and yt-dlp's call to report its bugs."""
     plain = message.replace("\x1b[0;31m", "").replace("\x1b[0m", "")
     return plain.split("; please report this issue on")[0].strip()[:2000]

@@ -16,6 +16,7 @@ import re
 import secrets
 import signal
 import socketserver
+import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -24,16 +25,15 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import PurePosixPath
 from urllib.parse import urljoin, urlsplit
 
-import ffmpeg
 from yt_dlp.downloader.external import FFmpegFD
 from yt_dlp.networking import Request, Response
 from yt_dlp.networking.exceptions import HTTPError
 from yt_dlp.postprocessor.ffmpeg import FFmpegMergerPP
 from yt_dlp.utils import UnsupportedError
 
-from media import Limits, MediaError, probe, process
-from pipeline.causes import TooLarge
-from pipeline.guard import ForbiddenAddress, check_scheme
+from media import MediaError, probe, process
+from pipeline.downloads.causes import TooLarge
+from pipeline.downloads.guard import ForbiddenAddress, check_scheme
 
 MARGIN = 1.0
 """Seconds that a section gets more on either side: decoders want some sound before the first that
@@ -332,14 +332,10 @@ def _playlist(fragments: object) -> str:
 
 def _starts_of(path: str) -> list[float]:
     """The time at which a file starts, in seconds; nothing if there is nothing in it."""
+    command = [process.binary(), *process.GLOBAL_OPTIONS, "-protocol_whitelist", "file"]
+    command += ["-format_whitelist", process.FORMATS, "-i", "file:" + os.path.abspath(path)]
     report = process.Report()
-    try:
-        source = process.open_file(path, Limits())
-        nothing = ffmpeg.output(source, "pipe:1", format="null", codec="copy", map=0, t=0)
-        for _ in process.run(lambda: nothing, (), report, Limits()):
-            pass
-    except MediaError:
-        return []
+    report.feed(subprocess.run(command, stderr=subprocess.PIPE, check=False).stderr)
     return _starts(report)
 
 

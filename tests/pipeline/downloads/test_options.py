@@ -6,7 +6,7 @@ import pytest
 import yt_dlp
 
 from media import Limits
-from pipeline.download import OPTIONS, Downloader, OptionsError, read_options
+from pipeline.downloads.download import OPTIONS, Downloader, OptionsError, read_options
 
 
 def written(folder, options: object) -> str:

@@ -1,4 +1,4 @@
-"""`python -m pipeline search`: a list of words in, a video list out (see `pipeline.found`)."""
+"""`python -m pipeline search`: a list of words in, a video list out."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from yt_dlp.extractor import gen_extractor_classes
 
-from pipeline.download import OptionsError, read_options
-from pipeline.found import SearchStopped, VideoList, WordFailed
+from pipeline.downloads.download import OptionsError, read_options
 from pipeline.schedule import LONGEST_WAIT
+from pipeline.search.found import SearchStopped, VideoList, WordFailed
 from schemas import SchemaError
 
 FLICKR_URL = "https://api.flickr.com/services/rest/"
@@ -74,7 +74,7 @@ class Search:
         backoff_seconds: wait before the second try; doubled with each one, drawn by lot between a
             half and the whole of it.
         timeout: seconds that an answer may take: a word's at yt-dlp's sites, a page's at Flickr.
-        ytdlp_options: see `pipeline.download.read_options`.
+        ytdlp_options: see `pipeline.downloads.download.read_options`.
         allow_local_network: whether addresses that aren't public may be reached.
         flickr_url: where Flickr's API is.
     """
@@ -246,7 +246,7 @@ class Searcher:
     def _once(self, question: dict) -> dict:
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.searching"],
+                [sys.executable, "-m", "pipeline.search.searching"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C is ours to answer

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from pipeline.ledgers import Faults, in_words, open_file, short_hash
+from pipeline.report.ledgers import Faults, in_words, open_file, short_hash
 from pipeline.store import Store
 from schemas import SchemaError, tfrecord
 from schemas.clip import teacher_feature

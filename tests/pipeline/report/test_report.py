@@ -19,8 +19,9 @@ import pytest
 from rich.console import Console
 
 import media
-from pipeline import gates, ledgers
-from pipeline.report import ReportSettings, main, report
+from pipeline import gates
+from pipeline.report import ledgers
+from pipeline.report.command import ReportSettings, main, report
 from pipeline.store import Store
 from schemas import SchemaError, tfrecord
 from schemas.clip import ClipRecord
@@ -735,7 +736,7 @@ class TestCommand:
 MEASURE = """
 import io, resource, sys
 from rich.console import Console
-from pipeline.report import ReportSettings, report
+from pipeline.report.command import ReportSettings, report
 found = report(ReportSettings(sys.argv[1], compare=sys.argv[1]), Console(file=io.StringIO()))
 print(found["videos"]["done"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

@@ -1,6 +1,6 @@
 """The searching process: questions in on stdin, one JSON line each; answers out on stdout.
 
-Not for people: `pipeline.search` starts it and ends it when it takes too long.
+Not for people: `pipeline.search.command` starts it and ends it when it takes too long.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import urllib.parse
 from datetime import UTC, datetime
 
 # Before yt-dlp: it settles what that may load, and bounds what it reads and starts.
-from pipeline.downloading import MEMORY_BYTES, _opened, _plain  # isort: skip
+from pipeline.downloads.downloading import MEMORY_BYTES, opened, plain  # isort: skip
 
 import yt_dlp
 from yt_dlp.networking import Request
 
-from pipeline.causes import cause_of, retry_after
-from pipeline.found import WordFailed
-from pipeline.guard import guard_network
+from pipeline.downloads.causes import cause_of, retry_after
+from pipeline.downloads.guard import guard_network
+from pipeline.search.found import WordFailed
 from pipeline.worker import end_with_parent
 from schemas import video_list
 from schemas.ledger import CAUSES
@@ -188,7 +188,7 @@ def answer(question: dict, downloader: yt_dlp.YoutubeDL, log: Log) -> dict:
     except WordFailed as error:
         failed = error
     except Exception as error:  # noqa: BLE001 - whatever a site does is told, not raised
-        message = _plain("; ".join(log.errors) or f"{type(error).__name__}: {error}")
+        message = plain("; ".join(log.errors) or f"{type(error).__name__}: {error}")
         cause = cause_of(error, message)
         again = not CAUSES[cause].permanent
         failed = WordFailed(cause, message, again, retry_after=retry_after(error))
@@ -201,9 +201,9 @@ def open_ytdlp(log: Log, gap_seconds: float, guarded: bool, options: dict) -> yt
     """yt-dlp, set to search.
 
     Args:
-        gap_seconds: between the requests of one search; between searches `pipeline.search` waits.
+        gap_seconds: between the requests of one search; between searches the caller waits.
         guarded: whether the network is, see `guard_network`.
-        options: of yt-dlp's, as `pipeline.download.read_options` admits them.
+        options: of yt-dlp's, as `pipeline.downloads.download.read_options` admits them.
     """
     arguments = options.get("extractor_args", {})
     # Else YouTube's incomplete answers pass for searches that found nothing.
@@ -212,7 +212,7 @@ def open_ytdlp(log: Log, gap_seconds: float, guarded: bool, options: dict) -> yt
         {
             "socket_timeout": 20,
             "sleep_interval_requests": gap_seconds,
-            **_opened(options),
+            **opened(options),
             "extract_flat": "in_playlist",
             "skip_download": True,
             "extractor_retries": 1,

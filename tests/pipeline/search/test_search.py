@@ -20,9 +20,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import searching
-from pipeline.found import SearchStopped, VideoList, WordFailed
-from pipeline.search import Search, main, parse_args, read_words, search, search_keys
+from pipeline.search import searching
+from pipeline.search.command import Search, main, parse_args, read_words, search, search_keys
+from pipeline.search.found import SearchStopped, VideoList, WordFailed
 from schemas import SchemaError, video_list
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -182,8 +182,8 @@ def youtube(site, tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(
         "import sys\n"
-        "if 'pipeline.searching' in sys.orig_argv:\n"
-        "    import pipeline.downloading, yt_dlp\n"
+        "if 'pipeline.search.searching' in sys.orig_argv:\n"
+        "    import pipeline.downloads.downloading, yt_dlp\n"
         "    real = yt_dlp.YoutubeDL.urlopen\n"
         "    def urlopen(self, request):\n"
         "        url = request if isinstance(request, str) else request.url\n"
@@ -519,7 +519,7 @@ class TestVideoList:
 
 RUN = """
 import dataclasses, resource, sys
-from pipeline.search import parse_args, search
+from pipeline.search.command import parse_args, search
 if {limit}:
     resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 search(dataclasses.replace(
@@ -586,7 +586,7 @@ class TestCommand:
             [*argv, "--per-word", "7", "--licenses", "4,9", "--uploaded-after", "2015-12-31"]
         )
         assert (made.per_word, made.licenses, made.uploaded_after) == (7, "4,9", 1451520000)
-        monkeypatch.setattr("pipeline.search.parse_args", lambda argv: asking)
+        monkeypatch.setattr("pipeline.search.command.parse_args", lambda argv: asking)
         site.faults["dog"] = ["code1"]
         assert main(argv) == 1
         said = capsys.readouterr().out
