@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help setup demo test test-slow lint format lock clean
+.PHONY: help setup demo test test-slow flink-test lint format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,9 @@ test: setup ## the fast tests (under 5 minutes on 2 cores)
 
 test-slow: setup ## the slow tests
 	$(BIN)/python -m pytest -n 2 -m slow
+
+flink-test: setup ## the pipeline on a Flink cluster on this machine, a task manager killed (needs Java, Maven)
+	$(BIN)/python -m pytest -v -rs -m slow tests/pipeline/test_flink.py
 
 lint: setup ## formatting and lint
 	$(BIN)/ruff format --check .

@@ -25,7 +25,6 @@ from media.pictures import Grid, grid_output
 from media.probe import check_length, read_report, too_long
 from media.sound import check_channels, sound_output
 from media.waveform import no_sound
-from schemas.waveform import SAMPLE_RATE
 
 PICTURES = {
     "exact": "the picture shown at the middle of what is there of a label step",
@@ -196,7 +195,7 @@ def _nothing(part: Part, cutter: Cutter, report: process.Report) -> MediaError:
         return no_sound(str(path), report)
     if found.first("video") is None:
         return MediaError("no_video", f"{path} has no video stream")
-    heard, seen = cutter.sound.position > 0, cutter.pictures.first is not None
+    heard, seen = cutter.sound.position > 0, cutter.pictures.came >= 0
     if start and not heard and not seen and not report.errors:
         return MediaError("no_audio", f"{path} has no sound and no pictures{where}")
     if not heard and not seen:

@@ -78,6 +78,15 @@ def packet_output(
     )
 
 
+def clock_output(source: ffmpeg.nodes.FilterableStream) -> ffmpeg.nodes.OutputStream:
+    """The packets of the sound to nowhere.
+
+    In an MPEG transport stream ffmpeg's clock starts with the earliest stream that is read, so what
+    is to have the clock of sound and pictures has to read both.
+    """
+    return ffmpeg.output(source["a:0"], "nowhere", acodec="copy", format="null")
+
+
 @dataclass(frozen=True)
 class Packet:
     """A coded picture.
@@ -247,7 +256,7 @@ class KeyFrames:
     def _add(self, packet: Packet) -> None:
         self._dts = max(self._dts, packet.dts)
         if packet.shown:
-            if packet.dts < self._begin(self.decided) - SAME:
+            if self.decided and packet.dts < self._begin(self.decided) - SAME:
                 raise too_late("pictures", "sound")
             self._end = max(self._end, packet.end)
             if self._first is None:
@@ -438,7 +447,7 @@ class Decoder:
                 pictures, times, packets, *addresses = addresses
                 source = self._open_from(at, trail.missing[-1].end, found)
                 streams.append(self._wanted_output(source, pictures, times, at, trail.missing))
-                streams.append(packet_output(source, packets))
+                streams += [packet_output(source, packets), clock_output(source)]
             return ffmpeg.merge_outputs(*streams)
 
         kinds, limits = ("pictures", "times", "packets"), self._part.limits
@@ -489,7 +498,7 @@ class Decoder:
         part = self._part
         if self._events is None:
             self._events = process.run(
-                lambda *pipes: pictures.grid_output(part.open(), *pipes, part),
+                self._grid_outputs,
                 ("pictures", "times"),
                 self.report,
                 part.limits,
@@ -500,3 +509,9 @@ class Decoder:
             self._grid.feed(*event)
             self._grid.forget(step.number)
         return self._grid.pick(step.number, step.begin, step.end)
+
+    def _grid_outputs(self, address: str, times: str) -> ffmpeg.nodes.OutputStream:
+        source = self._part.open()
+        return ffmpeg.merge_outputs(
+            pictures.grid_output(source, address, times, self._part), clock_output(source)
+        )

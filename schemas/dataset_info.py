@@ -150,6 +150,12 @@ class DatasetInfo:
             for number in (shard.records, shard.bytes)
             if not (isinstance(number, int) and number >= 0)
         ]
+        wrong += [
+            f"the seconds of {run.ledger!r}"
+            for run in self.runs
+            if not isinstance(run.seconds, dict)
+            or not all(isinstance(value, (int, float)) for value in run.seconds.values())
+        ]
         wrong += [repr(shard.file) for shard in shards if not isinstance(shard.file, str)]
         wrong += [
             f"the classes of {teacher.name}"

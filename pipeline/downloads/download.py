@@ -1,7 +1,7 @@
 """Downloads by yt-dlp, in a process of its own that can be killed.
 
-A worker thread keeps one such process (`pipeline.downloads.downloading`) and hands it one address at
-a time. Whatever yt-dlp does there (hang, crash, fill memory) ends at the time limit with that
+A worker thread keeps one such process (`pipeline.downloads.downloading`) and hands it one address
+at a time. Whatever yt-dlp does there (hang, crash, fill memory) ends at the time limit with that
 process, and only that download is lost.
 """
 
