@@ -11,7 +11,7 @@ RUN python -m venv /opt/soundnet \
 COPY . /src
 RUN /opt/soundnet/bin/pip install --no-cache-dir --no-deps --no-build-isolation /src
 
-FROM python:3.11-slim-bookworm
+FROM python:3.11-slim-bookworm AS base
 COPY --from=build /opt/soundnet /opt/soundnet
 ENV PATH=/opt/soundnet/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -19,4 +19,13 @@ ENV PATH=/opt/soundnet/bin:$PATH \
 RUN useradd --create-home soundnet
 USER soundnet
 WORKDIR /data
+
+# What a cluster's workers run, see docs/clusters.md: docker build --target worker -t IMAGE .
+FROM apache/beam_python3.11_sdk:2.72.0 AS beam
+FROM base AS worker
+COPY --from=beam /opt/apache/beam /opt/apache/beam
+ENV RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
+ENTRYPOINT ["/opt/apache/beam/boot"]
+
+FROM base
 CMD ["soundnet", "--help"]

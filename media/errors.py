@@ -11,6 +11,7 @@ CAUSES = {
     "bad_video": "its pictures can't be decoded",
     "too_long": "lasts longer than Limits.max_seconds",
     "too_large": "more than Limits.max_bytes, .max_pixels or .max_memory_bytes",
+    "killed": "ffmpeg was killed, by somebody or by a system out of memory; the file may be good",
     "timeout": "took longer than Limits.timeout_seconds or .idle_seconds",
 }
 """Every cause a MediaError can have, with its meaning."""

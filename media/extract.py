@@ -85,7 +85,8 @@ def extract(
 
     Raises ValueError for wrong arguments, MediaError with any of its causes if the file gives
     nothing. After segments only these can come: timeout, too_long (a length that the header did
-    not tell), too_large (a picture or memory midway), unreadable (ffmpeg died).
+    not tell), too_large (a picture or memory midway), unreadable (ffmpeg crashed),
+    killed.
     """
     check_channels(channels)
     if pictures not in PICTURES:

@@ -15,6 +15,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 import ffmpeg
 import numpy as np
@@ -87,8 +88,7 @@ def clock_output(source: ffmpeg.nodes.FilterableStream) -> ffmpeg.nodes.OutputSt
     return ffmpeg.output(source["a:0"], "nowhere", acodec="copy", format="null")
 
 
-@dataclass(frozen=True)
-class Packet:
+class Packet(NamedTuple):
     """A coded picture.
 
     time: when it is shown, if the file says so (`timed`); else when it is decoded
@@ -141,13 +141,13 @@ class PacketReader:
             flags = self.KEY if flags is None else int(flags, 16)
             time = int(pts if timed else dts) * tick + self._shift
             yield Packet(
-                time=time,
-                end=time + int(duration) * tick,
-                dts=int(dts) * tick + self._shift,
-                timed=timed,
-                key=bool(flags & self.KEY),
-                shown=not flags & self.HIDDEN,
-                mark=mark,
+                time,
+                time + int(duration) * tick,
+                int(dts) * tick + self._shift,
+                timed,
+                bool(flags & self.KEY),
+                not flags & self.HIDDEN,
+                mark,
             )
             end = match.end()
         del self._words[:end]

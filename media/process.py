@@ -17,6 +17,7 @@ import re
 import resource
 import selectors
 import shutil
+import signal
 import stat
 import subprocess
 import time
@@ -124,6 +125,7 @@ class Report:
         self.header: list[str] = []
         self.header_done = False
         self.estimated_duration = False
+        self.stopped = False  # by a signal, as if the file had ended
         self.errors: collections.deque[str] = collections.deque(maxlen=200)
         self._rest = b""
 
@@ -145,6 +147,8 @@ class Report:
                 self.errors.append(re.sub(r" @ 0x[0-9a-f]+", "", context) + text)
         elif text.startswith(("Stream mapping:", "Output #0")):
             self.header_done = True
+        elif not context and text.startswith("Exiting normally, received signal"):
+            self.stopped = True
         elif "Estimating duration from bitrate" in text:
             self.estimated_duration = True
         elif not self.header_done and not context and len(self.header) < 10_000:
@@ -205,7 +209,7 @@ def run(
     Any number of threads may do this at once: a pipe is inherited by its own process alone.
     The process ends with the generator, whatever happens. What ffmpeg could not read is judged by
     the caller: an exit code alone is no error here. Raises MediaError: timeout, too_large (out of
-    memory), unreadable (died of a signal), and what on_header raises.
+    memory), unreadable (it crashed), killed, and what on_header raises.
     """
     waited = waited or Waited()
     with contextlib.ExitStack() as stack:
@@ -227,6 +231,8 @@ def run(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             pass_fds=[write.fileno() for write in writes],
+            # Ctrl-C is for whoever reads: ffmpeg would end as if the file did.
+            process_group=0,
         )
         stack.callback(process.stderr.close)
         stack.callback(process.wait)
@@ -273,7 +279,11 @@ def run(
             raise failure("timeout", _late(waited.seconds, limits), report) from None
         if code < 0 or (code and report.limit()):
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            raise failure("unreadable", f"ffmpeg ended by {how}", report)
+            # A file may crash ffmpeg, but by these signals it is ended by somebody.
+            ended = code in (-signal.SIGKILL, -signal.SIGTERM)
+            raise failure("killed" if ended else "unreadable", f"ffmpeg ended by {how}", report)
+        if code == 255 and report.stopped:
+            raise failure("killed", "ffmpeg was told to stop", report)
 
 
 def _late(waited: float, limits: Limits) -> str:

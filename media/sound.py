@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import ffmpeg
 import numpy as np
@@ -15,6 +17,9 @@ PATIENCE = round(0.25 * SAMPLE_RATE)
 """Samples by which time stamps may differ from the count of samples, and for how many samples they
 must differ by more before they are believed. In real files stamps jitter by 20 ms while the sound
 goes on unbroken: no gap is to be cut or filled for that."""
+
+TAG = struct.Struct(">BHBHBB3x")
+"""The head of an FLV tag: type, size in 24 bits, time in 24 bits and 8 upper bits, stream."""
 
 CHANNELS = {
     "downmix": "anull",
@@ -72,19 +77,29 @@ def read_packets(buffer: bytearray) -> Iterator[tuple[int, np.ndarray]]:
     tag come first; a tag is type (8: sound), size and time (24 bits each, upper 8 bits of the time
     last), stream id (24 bits), then the data: 1 byte that names the codec, then the samples.
     """
-    at = 0
+    data, at = bytes(buffer), 0
     while True:
-        tag = at + 4 + (9 if buffer.startswith(b"FLV", at) else 0)
-        if len(buffer) < tag + 11:
+        tag = at + 4 + (9 if data.startswith(b"FLV", at) else 0)
+        if len(data) < tag + 11:
             break
-        size = int.from_bytes(buffer[tag + 1 : tag + 4], "big")
-        if len(buffer) < tag + 11 + size:
+        kind, size, size_low, time, time_low, time_high = TAG.unpack_from(data, tag)
+        size = size << 8 | size_low
+        if len(data) < tag + 11 + size:
             break
-        if buffer[tag] == 8 and size > 1:
-            milliseconds = int.from_bytes(buffer[tag + 4 : tag + 7], "big") | buffer[tag + 7] << 24
-            yield milliseconds, np.frombuffer(bytes(buffer[tag + 12 : tag + 11 + size]), "<i2")
         at = tag + 11 + size
+        if kind == 8 and size > 1:
+            samples = np.frombuffer(data, "<i2", (size - 1) // 2, tag + 12)
+            yield time_high << 24 | time << 8 | time_low, samples
     del buffer[:at]
+
+
+@dataclass
+class _Run:
+    """Samples in a row: the number of the first, how many there are, and they themselves."""
+
+    first: int
+    length: int
+    parts: list[np.ndarray]
 
 
 class Sound:
@@ -99,7 +114,7 @@ class Sound:
         self._waiting: deque[tuple[int, np.ndarray]] = deque()  # until those behind confirm it
         self._arrived = self._placed = 0  # samples, those that were dropped included
         self._least, self._most = deque(), deque()  # see _shift
-        self._runs: list[tuple[int, list[np.ndarray]]] = []  # first sample, what follows it
+        self._runs: list[_Run] = []
 
     def feed(self, data: bytes) -> None:
         """Take bytes of ffmpeg's FLV; b"" at its end."""
@@ -112,8 +127,11 @@ class Sound:
     def add(self, at: float, samples: np.ndarray) -> None:
         """Take samples with their time stamp (in samples from time 0)."""
         off = round(at) - self._arrived
-        self._waiting.append((off, samples))
         self._arrived += len(samples)
+        if not self._waiting and self._runs and abs(off - self._count()) <= TOLERANCE:
+            self._append(samples)  # whatever comes behind it, it has its place
+            return
+        self._waiting.append((off, samples))
         while self._least and self._least[-1] > off:
             self._least.pop()
         while self._most and self._most[-1] < off:
@@ -132,17 +150,28 @@ class Sound:
         """Give the first that waits its place; a gap stays a gap, of an overlap the first stays."""
         shift = self._shift()
         off, samples = self._waiting.popleft()
-        self._placed += len(samples)
+        dropped = 0
         for extreme in (self._least, self._most):
             if extreme[0] == off:
                 extreme.popleft()
         if shift > 0 or not self._runs:
             self.position += max(0, shift)
-            self._runs.append((self.position, []))
+            self._runs.append(_Run(self.position, 0, []))
         elif shift < 0:
-            samples = samples[-shift:]
-        self._runs[-1][1].append(samples)
+            dropped = min(-shift, len(samples))
+        self._placed += dropped
+        self._append(samples[dropped:])
+
+    def _append(self, samples: np.ndarray) -> None:
+        run = self._runs[-1]
+        run.parts.append(samples)
+        run.length += len(samples)
         self.position += len(samples)
+        self._placed += len(samples)
+
+    def _count(self) -> int:
+        """Samples by which what has its place lies behind the count of what arrived."""
+        return self.position - self._placed
 
     def _shift(self) -> int:
         """Samples by which all that waits lies off its count, if that is enough to matter.
@@ -151,7 +180,7 @@ class Sound:
         are kept as it comes and goes (a monotonic queue each), for a hostile file's packets of one
         sample are thousands to look through.
         """
-        count = self.position - self._placed
+        count = self._count()
         first, least, most = (
             off - count for off in (self._waiting[0][0], self._least[0], self._most[0])
         )
@@ -163,18 +192,15 @@ class Sound:
 
     def there(self, begin: int, end: int) -> list[tuple[int, int]]:
         """The parts of begin..end where sound has arrived, as (first sample, end)."""
-        spans = []
-        for first, parts in self._runs:
-            low, high = max(first, begin), min(first + sum(map(len, parts)), end)
-            if low < high:
-                spans.append((low, high))
-        return spans
+        spans = [(max(run.first, begin), min(run.first + run.length, end)) for run in self._runs]
+        return [(low, high) for low, high in spans if low < high]
 
     def window(self, begin: int, end: int) -> np.ndarray:
         """The samples begin..end, int16, with silence where no sound has arrived."""
         window = np.zeros(end - begin, np.int16)
-        for first, parts in self._runs:
-            for part in parts:
+        for run in self._runs:
+            first = run.first
+            for part in run.parts if first < end and first + run.length > begin else ():
                 low, high = max(first, begin), min(first + len(part), end)
                 if low < high:
                     window[low - begin : high - begin] = part[low - first : high - first]
@@ -183,13 +209,13 @@ class Sound:
 
     def forget(self, before: int) -> None:
         """Let go of the samples before this one."""
-        runs = []
-        for first, parts in self._runs:
+        for run in self._runs:
             gone = 0
-            while gone < len(parts) - 1 and first + len(parts[gone]) <= before:
-                first += len(parts[gone])
+            while gone < len(run.parts) - 1 and run.first + len(run.parts[gone]) <= before:
+                run.first += len(run.parts[gone])
+                run.length -= len(run.parts[gone])
                 gone += 1
-            runs.append((first, parts[gone:]))
+            del run.parts[:gone]
         # The last run stays: what comes next continues it.
-        ended = [first + sum(map(len, parts)) <= before for first, parts in runs[:-1]]
-        self._runs = [run for run, over in zip(runs, [*ended, False], strict=False) if not over]
+        kept = [run for run in self._runs[:-1] if run.first + run.length > before]
+        self._runs = kept + self._runs[-1:]

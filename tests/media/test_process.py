@@ -6,6 +6,7 @@ import contextlib
 import os
 import pickle
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -240,6 +241,24 @@ def test_the_process_ends_with_the_generator(make, started, how):
             segments.throw(RuntimeError("mine"))
     assert started[-1].returncode is not None
     assert started[-1].stderr.closed
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_an_ffmpeg_that_is_stopped_is_no_end_of_the_file(make, started, how):
+    """By Ctrl-C, or by a system that has no memory left."""
+    segments = extract(make("200s.mp4", seconds=200), clip_seconds=5)
+    next(segments)
+    started[-1].send_signal(how)
+    with pytest.raises(MediaError) as caught:
+        list(segments)
+    assert caught.value.cause == "killed"
+
+
+def test_ctrl_c_does_not_reach_ffmpeg(make, started):
+    segments = extract(make("33s.mp4", seconds=33), clip_seconds=5)
+    next(segments)
+    assert os.getpgid(started[-1].pid) != os.getpgid(0)
+    segments.close()
 
 
 def test_no_descriptor_is_left_open(make, tmp_path):

@@ -304,16 +304,17 @@ def test_help_and_errors_in_a_process_of_its_own(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_with_two_processes_gives_the_same_shards(built, videos, tmp_path):
-    """And says how far it is."""
+@pytest.mark.parametrize("processes", ["2", "9"])
+def test_the_command_gives_the_same_shards(built, videos, tmp_path, processes):
+    """With several videos at a time, and with several worker processes; and says how far it is."""
     listed = tmp_path / "list.jsonl"
     rows = [{"url": row.url, "id": row.video_id} for row in rows_of(videos)]
     listed.write_text("\n".join(json.dumps(row) for row in rows))
     output = tmp_path / "data"
     done = subprocess.run(
         command(
-            *("--input", str(listed), "--output", str(output), "--processes", "2"),
-            *("--validation-share", "0"),
+            *("--input", str(listed), "--output", str(output), "--processes", processes),
+            *("--validation-share", "0", "--exact-frames"),
         ),
         capture_output=True,
         text=True,
@@ -332,7 +333,7 @@ def test_a_killed_run_goes_on_where_it_was(built, videos, tmp_path):
     listed.write_text("\n".join(["url,id", *lines]))
     output = tmp_path / "data"
     run = command("--input", str(listed), "--output", str(output), "--processes", "1")
-    run += ["--validation-share", "0"]
+    run += ["--validation-share", "0", "--exact-frames"]
     for marks in (1, 3, 6):
         process = subprocess.Popen(run, start_new_session=True, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 120
@@ -352,7 +353,8 @@ def test_a_killed_run_goes_on_where_it_was(built, videos, tmp_path):
 @pytest.mark.slow
 def test_a_worker_that_dies_ends_the_run_and_the_next_goes_on(built, videos, tmp_path):
     output = tmp_path / "data"
-    run = command("--input", str(videos), "--output", str(output), "--processes", "2")
+    # More than READERS_PER_PROCESS: two worker processes.
+    run = command("--input", str(videos), "--output", str(output), "--processes", "9")
     process = subprocess.Popen(run, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     workers: list[int] = []
@@ -372,7 +374,7 @@ def test_a_worker_that_dies_ends_the_run_and_the_next_goes_on(built, videos, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", ["1", "9"])
 def test_ctrl_c_is_answered_and_the_next_run_goes_on(videos, tmp_path, processes):
     output = tmp_path / "data"
     run = command("--input", str(videos), "--output", str(output), "--processes", processes)

@@ -35,7 +35,7 @@ def test_of_a_thousand_rows_every_one_is_accounted_for(unshare, videos, streams,
     assert sum(result["found"].values()) == alone.ROWS
     assert result["found"] == result["expected"]
     good = result["expected"]["done"]
-    assert good == 630
+    assert good == 680
     # long.mp4 gives two clips, the others one each.
     assert len(records(tmp_path / "data")) == result["clips"]
     assert result["clips"] > good
