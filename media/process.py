@@ -51,6 +51,9 @@ GLOBAL_OPTIONS = (
 CHUNK = 1 << 20
 """Bytes that a pipe holds, where the system grants it, and that are read at once."""
 
+PAUSE = 0.001
+"""Seconds in which ffmpeg may go on talking: it does so word by word, each of them a write."""
+
 
 @functools.cache
 def binary() -> str:
@@ -271,6 +274,8 @@ def run(
                     report.feed(data)
                     if report.header_done and not told:
                         on_header()
+                    if data and len(selector.get_map()) > 1:
+                        time.sleep(PAUSE)
                 else:
                     yield key.data, data
         try:
