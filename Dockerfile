@@ -25,6 +25,8 @@ FROM apache/beam_python3.11_sdk:2.72.0 AS beam
 FROM base AS worker
 COPY --from=beam /opt/apache/beam /opt/apache/beam
 ENV RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
+# boot writes into folders that the service mounts.
+USER root
 ENTRYPOINT ["/opt/apache/beam/boot"]
 
 FROM base

@@ -25,7 +25,7 @@ test: setup ## the fast tests (under 5 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-slow: setup ## the slow tests
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m slow
 
 flink-test: setup ## the pipeline on a Flink cluster on this machine, a task manager killed (needs Java, Maven)
 	$(BIN)/python -m pytest -v -rs -m slow tests/pipeline/test_flink.py

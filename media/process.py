@@ -266,7 +266,7 @@ def run(
                 raise failure("timeout", _late(waited.seconds, limits), report)
             # What ffmpeg says comes first: the header describes the data.
             for key, _ in sorted(ready, key=lambda item: item[0].data is not None):
-                data = os.read(key.fd, CHUNK)
+                data = os.read(key.fd, 1 << 20)
                 if not data:
                     selector.unregister(key.fileobj)
                 if key.data is None:

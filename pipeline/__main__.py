@@ -430,6 +430,8 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from here.", file=sys.stderr)
+        if not is_local:
+            print("The cluster's job may go on until its portion is read.", file=sys.stderr)
         return 130
     print_summary(summary, console)
     return 0

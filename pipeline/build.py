@@ -156,6 +156,8 @@ def _build(
         for start in range(0, max(1, len(todo)), settings.portion):
             store = Store(output, len(info.runs), beam_args)
             _open_work(store, _recipe(settings), retry)
+            if not names_runner(beam_args):  # of a cluster's job that goes on they are still in use
+                store.sweep()
             watch.reading(store)
             portion = todo[start : start + settings.portion]
             read_seconds = _read(store, portion, settings, lanes or here, readers, here, beam_args)
@@ -314,7 +316,6 @@ def _other_recipe(where: str, there: DatasetInfo, here: DatasetInfo) -> str:
 def _open_work(store: Store, recipe: DatasetInfo, retry: frozenset[str]) -> None:
     """Go on with the work of a run that was killed, or begin."""
     path = store.work(RECIPE)
-    store.sweep()
     if not store.exists(path):
         store.write(path, recipe.to_json().encode())
         return
