@@ -46,7 +46,7 @@ class Memory:
     def look(self) -> None:
         """Take a sample; processes that end meanwhile don't count."""
         now, names = Counter(), Counter()
-        for pid in tree(self.root):
+        for pid in programs(self.root):
             with contextlib.suppress(OSError):
                 fields = _fields(Path(f"/proc/{pid}/smaps_rollup"))
                 now += Counter(pss=fields["Pss"], rss=fields["Rss"], processes=1)
@@ -72,13 +72,20 @@ class Memory:
         }
 
 
-def tree(root: int) -> Iterator[int]:
-    """A process and all that it and its children have started."""
-    yield root
+def programs(pid: int, parent: bytes = b"") -> Iterator[int]:
+    """A process and all that it and its children have started.
+
+    parent: the command line of the process that started it. A child has the same, and its parent's
+        memory, until it has become a program of its own; that memory isn't counted twice.
+    """
     with contextlib.suppress(OSError):
-        for task in list(Path(f"/proc/{root}/task").iterdir()):
+        folder = Path(f"/proc/{pid}")
+        command = (folder / "cmdline").read_bytes()
+        if command != parent:
+            yield pid
+        for task in list((folder / "task").iterdir()):
             for child in (task / "children").read_text().split():
-                yield from tree(int(child))
+                yield from programs(int(child), command)
 
 
 def _fields(path: Path) -> dict[str, int]:

@@ -463,7 +463,7 @@ class Decoder:
                     if all(trail.found or trail.ended for trail in trails):
                         return
         except MediaError as error:
-            if error.cause == "timeout":
+            if error.cause in ("timeout", "killed"):
                 raise
 
     def _open_from(self, at: float, end: float, found: Probe) -> ffmpeg.nodes.FilterableStream:
@@ -491,7 +491,8 @@ class Decoder:
             + "'",
             *pictures.tell("picture", times),
         ]
-        return pictures.picture_output(source, address, filters, self._key_frames.size)
+        size = self._key_frames.size
+        return pictures.picture_output(source, address, filters, size, **{"frames:v": len(missing)})
 
     def _from_start(self, step: Step) -> Picture | None:
         """Go on decoding every picture up to the end of a label step: as Grid gives it."""

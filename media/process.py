@@ -51,9 +51,6 @@ GLOBAL_OPTIONS = (
 CHUNK = 1 << 20
 """Bytes that a pipe holds, where the system grants it, and that are read at once."""
 
-PAUSE = 0.001
-"""Seconds in which ffmpeg may go on talking: it does so word by word, each of them a write."""
-
 
 @functools.cache
 def binary() -> str:
@@ -266,7 +263,7 @@ def run(
                 raise failure("timeout", _late(waited.seconds, limits), report)
             # What ffmpeg says comes first: the header describes the data.
             for key, _ in sorted(ready, key=lambda item: item[0].data is not None):
-                data = os.read(key.fd, 1 << 20)
+                data = os.read(key.fd, CHUNK)
                 if not data:
                     selector.unregister(key.fileobj)
                 if key.data is None:
@@ -274,8 +271,6 @@ def run(
                     report.feed(data)
                     if report.header_done and not told:
                         on_header()
-                    if data and len(selector.get_map()) > 1:
-                        time.sleep(PAUSE)
                 else:
                     yield key.data, data
         try:

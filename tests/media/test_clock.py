@@ -28,7 +28,7 @@ STEP = 0.01
 @pytest.fixture(autouse=True)
 def small_frames(monkeypatch):
     """Hundreds of frames a second are wanted here, but only their brightness."""
-    monkeypatch.setattr(importlib.import_module("media.extract"), "SHORT_SIDE", 16)
+    monkeypatch.setattr(importlib.import_module("media.pictures"), "SHORT_SIDE", 16)
 
 
 @pytest.fixture

@@ -8,8 +8,12 @@ import subprocess
 import numpy as np
 import pytest
 
+from media.cutter import Cutter
 from media.errors import MediaError
-from media.extract import MAX_LAG, Cutter, extract
+from media.extract import extract
+from media.limits import Limits
+from media.part import Part
+from media.pictures import MAX_LAG, Grid
 from media.probe import probe
 from media.process import binary
 from media.waveform import load_waveform
@@ -264,32 +268,36 @@ def test_segments_come_while_the_file_is_read(make):
     segments.close()
 
 
+def a_cutter() -> Cutter:
+    return Cutter(Grid(5.0), Part("a.mp4", 0.0, None, 4, 5.0, "downmix", Limits()))
+
+
 def test_pictures_whose_sound_never_comes_are_let_go():
     """Sound that ended early is known to have ended only with the file: memory stays bounded."""
-    cutter = Cutter(start=0.0, steps=4, step_seconds=5.0)
-    cutter.feed_times(b"frame:0    pts:0       pts_time:0\nfirst=1\n")
+    cutter = a_cutter()
+    cutter.feed("times", b"frame:0    pts:0       pts_time:0\nfirst=1\n")
     cutter.sound.add(0, np.ones(6 * SAMPLE_RATE, np.int16))
-    segments = []
+    runs = []
     for number in range(4000):  # 5000 s
-        cutter.feed_times(b"frame:%-4d pts:%-7d pts_time:0\npicture=1\n" % (number, number))
-        cutter.feed_pictures(b"P6\n1 1\n255\n\1\2\3")
-        segments += cutter.segments(ended=False)
-        assert len(cutter._pictures) <= (MAX_LAG + 20) / 1.25
-    assert [len(segment.frames) for segment in segments] == [1]
+        cutter.feed("times", b"frame:%-4d pts:%-7d pts_time:0\npicture=1\n" % (number, number))
+        cutter.feed("pictures", b"P6\n1 1\n255\n\1\2\3")
+        runs += cutter.runs(ended=False)
+        assert len(cutter.pictures._pictures) <= (MAX_LAG + 20) / 1.25
+    assert [len(run.steps) for run in runs] == [1]
     cutter.sound.add(4990 * SAMPLE_RATE, np.ones(10 * SAMPLE_RATE, np.int16))
-    segments += cutter.segments(ended=True)
-    assert [segment.start_seconds for segment in segments] == [0.0, 4990.0]
+    runs += cutter.runs(ended=True)
+    assert [run.steps[0].number for run in runs] == [0, 998]
 
 
 @pytest.mark.parametrize("late", ["sound", "pictures"])
 def test_what_lies_too_far_behind_in_the_file_is_refused_not_lost(late):
-    cutter = Cutter(start=0.0, steps=4, step_seconds=5.0)
+    cutter = a_cutter()
 
     def see(numbers):
-        cutter.feed_times(b"frame:0    pts:0       pts_time:0\nfirst=1\n")
+        cutter.feed("times", b"frame:0    pts:0       pts_time:0\nfirst=1\n")
         for number in numbers:
-            cutter.feed_times(b"frame:%-4d pts:%-7d pts_time:0\npicture=1\n" % (number, number))
-            cutter.feed_pictures(b"P6\n1 1\n255\n\1\2\3")
+            cutter.feed("times", b"frame:%-4d pts:%-7d pts_time:0\npicture=1\n" % (number, number))
+            cutter.feed("pictures", b"P6\n1 1\n255\n\1\2\3")
 
     def hear(seconds):
         cutter.sound.add(0, np.ones(seconds * SAMPLE_RATE, np.int16))
@@ -299,7 +307,7 @@ def test_what_lies_too_far_behind_in_the_file_is_refused_not_lost(late):
 
     def cut(feed):
         feed()
-        return list(cutter.segments(ended=False))
+        return list(cutter.runs(ended=False))
 
     cut(first)
     with pytest.raises(MediaError, match=f"the {late} come more than 300 s behind") as caught:
