@@ -19,7 +19,7 @@ GOPS = {
     "three seconds": ("g3.mp4", ("-g", "75")),
     "eight seconds": ("g8.mkv", ("-g", "200")),
     "one key frame": ("g1000.mp4", ("-g", "1000", "-sc_threshold", "0")),
-    "nothing but key frames": ("all.avi", ("-c:v", "mjpeg", "-c:a", "pcm_s16le")),
+    "nothing but key frames": ("all.avi", ("-c:v", "mjpeg", "-bf", "0", "-c:a", "pcm_s16le")),
     "open groups": ("open.mkv", ("-g", "60", "-x264-params", "open-gop=1", "-bf", "3")),
     "other codecs": ("vp9.webm", ("-c:v", "libvpx", "-g", "90", "-c:a", "libopus")),
 }
