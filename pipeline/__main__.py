@@ -178,21 +178,21 @@ def parser() -> argparse.ArgumentParser:
     )
     gates.add_argument(
         "--min-seconds",
-        type=_seconds,
+        type=_amount,
         default=defaults.min_seconds,
         metavar="S",
         help="videos with less sound fail as too_short (default: %(default)g)",
     )
     gates.add_argument(
         "--first-seconds",
-        type=_seconds,
+        type=_amount,
         metavar="S",
         help="take only so much of the beginning of each video, or of the section that its row "
         "names; the rest isn't downloaded either (default: all)",
     )
     gates.add_argument(
         "--max-seconds",
-        type=_seconds,
+        type=_amount,
         default=defaults.limits.max_seconds,
         metavar="S",
         help="longer videos fail as too_long (default: %(default)g)",
@@ -221,7 +221,7 @@ def parser() -> argparse.ArgumentParser:
     )
     web.add_argument(
         "--host-rate",
-        type=_rate,
+        type=_amount,
         default=defaults.host_rate,
         metavar="R",
         help="downloads a second that may start at one host, all workers together "
@@ -237,7 +237,7 @@ def parser() -> argparse.ArgumentParser:
     )
     web.add_argument(
         "--download-seconds",
-        type=_seconds,
+        type=_amount,
         default=defaults.download_seconds,
         metavar="S",
         help="time that one try may take (default: %(default)g)",
@@ -277,17 +277,10 @@ def _share(text: str) -> float:
     return value
 
 
-def _seconds(text: str) -> float:
+def _amount(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{value} is no length of time")
-    return value
-
-
-def _rate(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{value} is no rate")
+        raise argparse.ArgumentTypeError(f"{value} is not more than nothing")
     return value
 
 
