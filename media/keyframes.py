@@ -491,8 +491,7 @@ class Decoder:
             + "'",
             *pictures.tell("picture", times),
         ]
-        size = self._key_frames.size
-        return pictures.picture_output(source, address, filters, size)
+        return pictures.picture_output(source, address, filters, self._key_frames.size)
 
     def _from_start(self, step: Step) -> Picture | None:
         """Go on decoding every picture up to the end of a label step: as Grid gives it."""

@@ -83,6 +83,7 @@ def test_other_lengths_of_clip_and_step(make):
         {"start": 5, "end": 5},
         {"end": float("nan")},
         {"channels": "both"},
+        {"pictures": "all"},
     ],
 )
 def test_wrong_arguments_are_refused_at_once(wrong):
@@ -272,37 +273,40 @@ def a_cutter() -> Cutter:
     return Cutter(Grid(5.0), Part("a.mp4", 0.0, None, 4, 5.0, "downmix", Limits()))
 
 
-def test_pictures_whose_sound_never_comes_are_let_go():
-    """Sound that ended early is known to have ended only with the file: memory stays bounded."""
-    cutter = a_cutter()
+def cutter_of_clips() -> Cutter:
+    return Cutter(Grid(5.0), Part("any.mp4", 0.0, None, 4, 5.0, "downmix", Limits()))
+
+
+def see(cutter: Cutter, numbers) -> None:
+    """Let pictures come, one for each number of the grid."""
     cutter.feed("times", b"frame:0    pts:0       pts_time:0\nfirst=1\n")
-    cutter.sound.add(0, np.ones(6 * SAMPLE_RATE, np.int16))
-    runs = []
-    for number in range(4000):  # 5000 s
+    for number in numbers:
         cutter.feed("times", b"frame:%-4d pts:%-7d pts_time:0\npicture=1\n" % (number, number))
         cutter.feed("pictures", b"P6\n1 1\n255\n\1\2\3")
+
+
+def test_pictures_whose_sound_never_comes_are_let_go():
+    """Sound that ended early is known to have ended only with the file: memory stays bounded."""
+    cutter, runs = cutter_of_clips(), []
+    cutter.sound.add(0, np.ones(6 * SAMPLE_RATE, np.int16))
+    for number in range(4000):  # 5000 s
+        see(cutter, [number])
         runs += cutter.runs(ended=False)
         assert len(cutter.pictures._pictures) <= (MAX_LAG + 20) / 1.25
     assert [len(run.steps) for run in runs] == [1]
     cutter.sound.add(4990 * SAMPLE_RATE, np.ones(10 * SAMPLE_RATE, np.int16))
     runs += cutter.runs(ended=True)
-    assert [run.steps[0].number for run in runs] == [0, 998]
+    assert [5 * run.steps[0].number for run in runs] == [0, 4990]
 
 
 @pytest.mark.parametrize("late", ["sound", "pictures"])
 def test_what_lies_too_far_behind_in_the_file_is_refused_not_lost(late):
-    cutter = a_cutter()
-
-    def see(numbers):
-        cutter.feed("times", b"frame:0    pts:0       pts_time:0\nfirst=1\n")
-        for number in numbers:
-            cutter.feed("times", b"frame:%-4d pts:%-7d pts_time:0\npicture=1\n" % (number, number))
-            cutter.feed("pictures", b"P6\n1 1\n255\n\1\2\3")
+    cutter = cutter_of_clips()
 
     def hear(seconds):
         cutter.sound.add(0, np.ones(seconds * SAMPLE_RATE, np.int16))
 
-    feeds = [lambda: see(range(4 * 100)), lambda: hear(400)]  # 500 s, 400 s
+    feeds = [lambda: see(cutter, range(4 * 100)), lambda: hear(400)]  # 500 s, 400 s
     first, second = feeds if late == "sound" else reversed(feeds)
 
     def cut(feed):
