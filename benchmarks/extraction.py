@@ -2,8 +2,13 @@
 
     python -m benchmarks.extraction VIDEO... [--repeats 3]
 
+The ways, one video after the other each, in turn:
+  ffmpeg            sound, and four pictures a label step of 5 s, every picture decoded
+  ffmpeg_keyframes  sound, and the pictures that ffmpeg gives when told to skip all but key frames
+  exact, keyframes  `extract` in its two ways
+
 Prints JSON: seconds of media, wall and processor seconds of each way (the least of the repeats),
-the share of extract's wall time that bare ffmpeg needs, and the machine.
+what part they are of bare ffmpeg's that decodes every picture, and the machine.
 """
 
 from __future__ import annotations
@@ -22,19 +27,29 @@ from media import MediaError, extract, process
 from schemas.waveform import SAMPLE_RATE
 
 
-def with_extract(path: Path) -> float:
+def with_extract(path: Path, pictures: str) -> float:
     """Seconds of sound in the segments."""
-    return sum(len(segment.pcm) for segment in extract(path)) / SAMPLE_RATE
+    segments = extract(path, pictures=pictures)
+    return sum(len(segment.pcm) for segment in segments) / SAMPLE_RATE
 
 
-def with_ffmpeg(path: Path) -> None:
-    """Sound at 22,050 Hz, and four pictures a label step of 5 s with a short side of 256 pixels."""
+def with_ffmpeg(path: Path, only: tuple[str, ...], choice: str) -> None:
+    """Sound at 22,050 Hz, and pictures with a short side of 256 pixels."""
     size = "scale=w='if(gte(a,1),-1,256)':h='if(gte(a,1),256,-1)':flags=bicubic"
-    command = [process.binary(), "-nostdin", "-v", "error", "-y", "-threads", "1", "-i", str(path)]
+    command = [process.binary(), "-nostdin", "-v", "error", "-y", "-threads", "1", *only]
+    command += ["-i", str(path)]
     command += ["-map", "0:a:0", "-ac", "1", "-ar", str(SAMPLE_RATE), "-f", "s16le", os.devnull]
-    command += ["-map", "0:V:0", "-vf", f"fps=4/5,{size},format=rgb24"]
+    command += ["-map", "0:V:0", "-vf", f"{choice}{size},format=rgb24"]
     command += ["-fps_mode", "passthrough", "-f", "rawvideo", os.devnull]
     subprocess.run(command, check=True, capture_output=True)
+
+
+WAYS: dict[str, Callable[[Path], object]] = {
+    "ffmpeg": lambda path: with_ffmpeg(path, (), "fps=4/5,"),
+    "ffmpeg_keyframes": lambda path: with_ffmpeg(path, ("-skip_frame:v", "nokey"), ""),
+    "exact": lambda path: with_extract(path, "exact"),
+    "keyframes": lambda path: with_extract(path, "keyframes"),
+}
 
 
 def processor_seconds() -> float:
@@ -62,28 +77,28 @@ def main() -> None:
     usable, seconds = [], 0.0
     for path in options.videos:
         try:
-            seconds += with_extract(path)
+            seconds += with_extract(path, "exact")
             usable.append(path)
         except MediaError as error:
             print(f"left out: {path}: {error}", file=sys.stderr)
     if not usable:
         parser.error("none of these files gives sound and pictures; name some that do")
-    ways: dict[str, list[tuple[float, float]]] = {"ffmpeg": [], "extract": []}
-    for _ in range(options.repeats):  # in turn, so that a busy machine is busy for both
-        ways["ffmpeg"].append(measure(with_ffmpeg, usable))
-        ways["extract"].append(measure(with_extract, usable))
-    wall = {name: min(run[0] for run in runs) for name, runs in ways.items()}
-    result = {
-        "files": len(usable),
-        "media_seconds": round(seconds, 1),
-        "wall_seconds": {name: round(value, 2) for name, value in wall.items()},
-        "processor_seconds": {
-            name: round(min(run[1] for run in runs), 2) for name, runs in ways.items()
-        },
-        "ffmpeg_share_of_extract": round(wall["ffmpeg"] / wall["extract"], 3),
-        "times_real_time": round(seconds / wall["extract"], 1),
-        "ffmpeg": process.version(),
+    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in WAYS}
+    for _ in range(options.repeats):  # in turn, so that a busy machine is busy for all
+        for name, work in WAYS.items():
+            runs[name].append(measure(work, usable))
+    least = {
+        name: [min(column) for column in zip(*done, strict=True)] for name, done in runs.items()
     }
+    result = {"files": len(usable), "media_seconds": round(seconds, 1)}
+    for column, name in enumerate(("wall", "processor")):
+        floor = least["ffmpeg"][column]
+        result[f"{name}_seconds"] = {way: round(one[column], 2) for way, one in least.items()}
+        result[f"{name}_of_ffmpeg"] = {
+            way: round(one[column] / floor, 3) for way, one in least.items()
+        }
+    result["times_real_time"] = {way: round(seconds / one[0], 1) for way, one in least.items()}
+    result["ffmpeg"] = process.version()
     machine.report(result, options.output)
 
 

@@ -28,7 +28,8 @@ from media.waveform import no_sound
 
 PICTURES = {
     "exact": "the picture shown at the middle of what is there of a label step",
-    "keyframes": "a key frame within the step, if there is one; else the first picture in it",
+    "keyframes": "a key frame within the step, if there is one; else the one at that middle, or "
+    "soon after it",
 }
 """Which picture a label step gets."""
 
@@ -44,7 +45,7 @@ class Segment:
         a step where the sound ends
     frames: uint8 (H, W, 3) each, RGB, one per label step; short side 256 pixels, upright and with
         square pixels
-    frame_times: the time of each frame's picture, in seconds within the segment
+    frame_times: a time at which each frame's picture is shown, in seconds within the segment
     """
 
     index: int
@@ -76,17 +77,18 @@ def extract(
     A label step counts if sound and pictures are both there for at least half of it. Its picture is
     with "exact" the one shown at the middle of what is there, to within step_seconds / 8, for which
     every picture of the video is decoded. With "keyframes" it is the key frame in the step that is
-    nearest to that middle (of several within a quarter of a step the first), which costs a third;
-    only for a step without one pictures are decoded from the key frame before to the first in the
-    step, or where the file does not say enough for that, all of them. Segments are unbroken
-    runs of such steps, cut at clip_seconds. A video of which no step is half there gives the one
-    step of which most is there. Silence stands in gaps of the sound within a step that counts.
-    What is damaged or cut off in a file is as if it were not there.
+    nearest to that middle (of several within a quarter of a step the first), which costs a third.
+    Only for a step without one, pictures are decoded from the key frame before to the first behind
+    that middle that others are made from; or where the file does not say enough for that, all of
+    them, as with "exact". The times of the frames are those of the pictures that were taken.
+
+    Segments are unbroken runs of such steps, cut at clip_seconds. A video of which no step is half
+    there gives the one step of which most is there. Silence stands in gaps of the sound within a
+    step that counts. What is damaged or cut off in a file is as if it were not there.
 
     Raises ValueError for wrong arguments, MediaError with any of its causes if the file gives
     nothing. After segments only these can come: timeout, too_long (a length that the header did
-    not tell), too_large (a picture or memory midway), unreadable (ffmpeg crashed),
-    killed.
+    not tell), too_large (a picture or memory midway), unreadable (ffmpeg crashed), killed.
     """
     check_channels(channels)
     if pictures not in PICTURES:

@@ -56,7 +56,7 @@ def key_output(
     filters = [
         *pictures.clock(-part.early),
         # 1 is an I picture; 0 has no type, as in codecs that know no other.
-        "select='lte(pict_type,1)*"
+        "select='lte(pict_type,1)*not(isnan(t))*"
         f"(isnan(prev_selected_t)+gt({slot % 't'},{slot % 'prev_selected_t'}))'",
         *([] if part.end is None else [f"trim=end_pts={round(part.seconds * 1e6)}"]),
         *pictures.tell("picture", times),
@@ -189,6 +189,7 @@ class KeyFrames:
         self._first: float | None = None  # of the packets
         self._first_key: float | None = None
         self._pictures: dict[float, np.ndarray | None] = {}  # None: only its time still matters
+        self._slots: set[int] = set()  # that have a picture
         self._latest = -math.inf  # of the pictures
         self._ended = False  # no more pictures come
         self._waiting: deque[float] = deque()  # key frames whose picture has not come
@@ -233,8 +234,12 @@ class KeyFrames:
         getattr(self._reader, f"feed_{pipe}")(data)
         for microseconds, _, pixels in self._reader.pictures():
             time = microseconds / 1e6
+            slot = self._slot(time)
             self.size = self.size or (pixels.shape[1], pixels.shape[0])
-            self._pictures[time] = pixels if time > self._begin(self.decided) - SAME else None
+            # ffmpeg forgets which it has given when a stream changes its form.
+            wanted = time > self._begin(self.decided) - SAME and slot not in self._slots
+            self._pictures[time] = pixels if wanted else None
+            self._slots.add(slot)
             self._latest = max(self._latest, time)
         self._ended |= pipe == "pictures" and not data
         while self._waiting and self._passed(self._waiting[0]):
@@ -272,14 +277,15 @@ class KeyFrames:
     def pick(self, step: int, begin: float, end: float) -> Picture | None:
         """The picture of a label step of which begin..end is there."""
         low, high = self._begin(step) - SAME, self._begin(step + 1) - SAME
+        middle = (begin + end) / 2
         shown = [
             Picture(max(packet.time, self._begin(step)), pixels)
             for packet in self._packets
             if low <= packet.time < high and (pixels := self._picture(packet)) is not None
         ]
         if shown:
-            return min(shown, key=lambda item: abs(item.time - (begin + end) / 2))
-        return Missing(begin, None, end, self._since_key(begin, end))
+            return min(shown, key=lambda item: abs(item.time - middle))
+        return Missing(middle, None, end, self._since_key(middle, end))
 
     def _picture(self, packet: Packet) -> np.ndarray | None:
         time = self._time(packet)
@@ -291,13 +297,13 @@ class KeyFrames:
             return None
         return next((time for time in self._pictures if abs(time - packet.time) < SAME), None)
 
-    def _since_key(self, begin: float, end: float) -> list[Packet]:
-        """The packets from the last key frame before `begin` to the last before `end`.
+    def _since_key(self, time: float, end: float) -> list[Packet]:
+        """The packets from the last key frame before `time` to the last before `end`.
 
-        None if there is no such key frame or it lies too far back.
+        None of them if there is no such key frame or it lies too far back.
         """
-        at = self._key_before(begin)
-        if at is None or begin - self._packets[at].time > self._far:
+        at = self._key_before(time)
+        if at is None or time - self._packets[at].time > self._far:
             return []
         since = itertools.islice(self._packets, at, None)
         return list(itertools.takewhile(lambda packet: packet.dts < end, since))
@@ -318,6 +324,7 @@ class KeyFrames:
             kept = sum(1 for _ in itertools.takewhile(lambda p: p.dts < begin, self._packets))
         since = self._packets[kept].time if kept < len(self._packets) else begin
         del self._packets[:kept]
+        self._slots = {slot for slot in self._slots if slot >= self._slot(begin)}
         for time in [time for time in self._pictures if time < begin]:
             if time < min(since, begin) - SAME:
                 del self._pictures[time]
@@ -338,17 +345,16 @@ class Trail:
     which the first run gave its packet.
 
     missing: the pictures that are looked for; they are filled in
-    lost: whether other packets came than those that should
     ended: whether no more pictures come
     """
 
     def __init__(self, missing: list[Missing], shift: float):
-        self.missing, self.lost, self.ended = missing, False, False
+        self.missing, self.ended = missing, False
         self._expected = missing[-1].packets
         self._reader, self._packet_reader = Reader(), PacketReader(shift)
         self._times: list[float] = []  # of the expected packets that have come, in this run
-        self._early = 0  # packets before the first that is expected
-        self._pictures: list[Picture] = []  # whose packet has not been read yet
+        self._lost = False  # whether other packets came than those that should
+        self._pictures: deque[Picture] = deque(maxlen=64)  # whose packet has not come yet
 
     def feed(self, pipe: str, data: bytes) -> None:
         """Take what came on the pipe "packets", "pictures" or "times"."""
@@ -360,18 +366,19 @@ class Trail:
             for microseconds, _, pixels in self._reader.pictures():
                 self._pictures.append(Picture(microseconds / 1e6, pixels))
             self.ended |= pipe == "pictures" and not data
-        self._pictures = [picture for picture in self._pictures if not self._place(picture)]
+        for _ in range(len(self._pictures)):
+            picture = self._pictures.popleft()
+            if not self._place(picture):
+                self._pictures.append(picture)
 
     def _compare(self, packet: Packet) -> None:
-        if len(self._times) == len(self._expected):
+        if self._lost or len(self._times) == len(self._expected):
             return
         expected = self._expected[len(self._times)]
         if packet.mark == expected.mark and abs(packet.time - expected.time) < NEAR:
             self._times.append(packet.time)
-        elif self._times or self._early > MAX_PACKETS:
-            self.lost = True
         else:
-            self._early += 1
+            self._lost = bool(self._times)  # before the key frame anything may come
 
     def _place(self, picture: Picture) -> bool:
         for expected, time in zip(self._expected, self._times, strict=False):
@@ -458,8 +465,6 @@ class Decoder:
                 for name, data in events:
                     kind, number = name.split()
                     trails[int(number)].feed(kind, data)
-                    if any(trail.lost for trail in trails):
-                        return
                     if all(trail.found or trail.ended for trail in trails):
                         return
         except MediaError as error:
@@ -480,7 +485,7 @@ class Decoder:
         at: float,
         missing: list[Missing],
     ) -> ffmpeg.nodes.OutputStream:
-        """The first picture of each of the stretches that are missing."""
+        """The first picture of each of the stretches that lack one."""
         wanted = [f"%s,{one.time - SAME:.6f},{one.end - SAME:.6f}" for one in missing]
         filters = [
             *pictures.clock(at),

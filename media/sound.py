@@ -199,12 +199,10 @@ class Sound:
         """The samples begin..end, int16, with silence where no sound has arrived."""
         window = np.zeros(end - begin, np.int16)
         for run in self._runs:
-            first = run.first
-            for part in run.parts if first < end and first + run.length > begin else ():
-                low, high = max(first, begin), min(first + len(part), end)
-                if low < high:
-                    window[low - begin : high - begin] = part[low - first : high - first]
-                first += len(part)
+            low, high = max(run.first, begin), min(run.first + run.length, end)
+            if low < high:
+                samples = np.concatenate(run.parts)
+                window[low - begin : high - begin] = samples[low - run.first : high - run.first]
         return window
 
     def forget(self, before: int) -> None:

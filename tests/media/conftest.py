@@ -8,8 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from media.process import binary
+
+settings.register_profile("media", deadline=None)  # a test is no clock, on a busy machine least
+settings.load_profile("media")
 
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-bf", "2")
 

