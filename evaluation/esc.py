@@ -18,7 +18,11 @@ from evaluation import protocol
 from evaluation.datasets import ESC_FOLDS, DatasetError, LabelledClip, read_esc
 from evaluation.protocol import FoldResult
 
-DEFAULT_LAYERS = {8: ("pool5", "conv6", "conv7"), 5: ("pool3", "conv4")}
+DEFAULT_LAYERS = {
+    8: ("pool5", "conv6", "conv7"),
+    5: ("pool3", "conv4"),
+    18: ("pool5", "conv6", "conv7"),
+}
 """By the network's depth."""
 
 THREADS = 2

@@ -39,7 +39,11 @@ class Config:
         resume=True,
         unit="DIR",
     )
-    depth: int = _setting(8, "convolutions of the network", choices=(8, 5))
+    depth: int = _setting(
+        8,
+        "convolutions of the network: the paper's 8 or 5, or 18 (8 with five residual units)",
+        choices=(8, 5, 18),
+    )
     teachers: tuple[str, ...] = _setting(
         (), "learn from these teachers of the data set only (default: all)", unit="NAME"
     )

@@ -1,4 +1,4 @@
-"""SoundNet: the networks of the paper, as tables of layers.
+"""SoundNet: the networks of the paper, as tables of layers, and a deeper one in the same frame.
 
 Aytar, Vondrick, Torralba: SoundNet: Learning Sound Representations from Unlabeled Video, NIPS 2016,
 tables 1 and 2, corrected by the authors' code (github.com/cvondrick/soundnet, `main_train.lua`),
@@ -9,6 +9,8 @@ Runs on every backend of Keras.
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,6 +30,9 @@ class Layer:
 
     Attributes:
         padding: zeros on each side.
+        residual: residual units after the convolution, each of two convolutions of kernel 3 that
+            change neither the steps nor the channels. What the row gives is what the last unit
+            gives.
     """
 
     name: str
@@ -35,6 +40,18 @@ class Layer:
     kernel: int
     stride: int
     padding: int = 0
+    residual: int = 0
+
+    @property
+    def units(self) -> tuple[tuple[Layer, Layer], ...]:
+        """The convolutions of the residual units: `conv5` has `conv5_1a`, `conv5_1b`, ..."""
+        return tuple(
+            tuple(
+                Layer(f"{self.name}_{unit}{place}", self.filters, kernel=3, stride=1, padding=1)
+                for place in "ab"
+            )
+            for unit in range(1, self.residual + 1)
+        )
 
     def steps(self, steps_in: int) -> int:
         """Steps out for steps in; Torch's pooling floors too."""
@@ -59,9 +76,13 @@ class Architecture:
         return tuple(layer.name for layer in self.table)
 
     def _up_to(self, name: str) -> tuple[Layer, ...]:
+        """The rows up to a layer, the convolutions of residual units among them."""
         if name not in self.names:
             raise ValueError(f"no layer {name!r}; choose one of {', '.join(self.names)}")
-        return self.table[: self.names.index(name) + 1]
+        rows: list[Layer] = []
+        for row in self.table[: self.names.index(name) + 1]:
+            rows += [row, *itertools.chain.from_iterable(row.units)]
+        return tuple(rows)
 
     def hop(self, layer: str) -> int:
         """Samples from one output of a layer to the next."""
@@ -136,8 +157,36 @@ SOUNDNET5 = Architecture(
 )
 """Paper, table 2."""
 
-ARCHITECTURES = {8: SOUNDNET8, 5: SOUNDNET5}
-"""By depth, the number of convolutions."""
+RESIDUAL = ("conv3", "conv4", "conv5", "conv6", "conv7")
+"""The rows of SoundNet-18 with a residual unit; below them the steps are too many."""
+
+SOUNDNET18 = Architecture(
+    tuple(
+        dataclasses.replace(row, residual=1) if row.name in RESIDUAL else row
+        for row in SOUNDNET8.table
+    )
+)
+"""Not in the paper: SoundNet-8 with a residual unit (He et al. 2015) after conv3 ... conv7.
+
+The frame is that of SoundNet-8 (names, steps, hops, channels); what an output hears is wider. The
+second normalization of a unit starts with gamma 0, so that a fresh network computes what a fresh
+SoundNet-8 does (Goyal et al. 2017, section 5.1).
+"""
+
+ARCHITECTURES = {8: SOUNDNET8, 5: SOUNDNET5, 18: SOUNDNET18}
+"""By depth, the number of convolutions from the waveform to a head."""
+
+
+def _with_classifier(architecture: Architecture) -> Architecture:
+    last = dataclasses.replace(architecture.table[-1], kernel=4, stride=1)
+    return Architecture((*architecture.table[:-1], last))
+
+
+CLASSIFIERS = {8: _with_classifier(SOUNDNET8), 5: SOUNDNET5, 18: _with_classifier(SOUNDNET18)}
+"""By depth, the networks that are trained with labels, on 5 s of sound, for which they give one
+output: the last row is a convolution of kernel 4 over conv7 (authors' fine-tuning). The 5-layer
+network's own last row gives one output for 5 s already.
+"""
 
 
 @keras.saving.register_keras_serializable(package="soundnet")
@@ -149,12 +198,14 @@ class SoundNet(keras.Model):
     classes), where `architecture.output_centres(...)` says at what time a step is.
 
     Layers: `conv1`, `bn1`, `relu1`, `pool1` ... and one convolution a head, called as in
-    `conv8_imagenet`. Weights start as published: convolutions N(0, 0.01), biases 0, gamma
+    `conv8_imagenet`; in residual units `conv3_1a`, `bn3_1a`, `relu3_1a`, `conv3_1b`, `bn3_1b`,
+    `add3_1`, `relu3_1`. Weights start as published: convolutions N(0, 0.01), biases 0, gamma
     N(1, 0.02), beta 0.
 
     Args:
-        depth: 8 or 5.
+        depth: 8, 5 or 18; see `ARCHITECTURES`.
         heads: by the name of a teacher its class names, in the order of the outputs.
+        classifier: end as in `CLASSIFIERS`, to be trained with labels.
 
     Example:
 
@@ -167,12 +218,18 @@ class SoundNet(keras.Model):
     ```
     """
 
-    def __init__(self, depth: int, heads: Mapping[str, Iterable[str]], **kwargs) -> None:
+    def __init__(
+        self,
+        depth: int,
+        heads: Mapping[str, Iterable[str]],
+        classifier: bool = False,
+        **kwargs,
+    ) -> None:
         if depth not in ARCHITECTURES:
             known = " or ".join(str(known) for known in ARCHITECTURES)
             raise ValueError(f"depth is {depth}; {known} is wanted")
         heads = {name: tuple(names) for name, names in heads.items()}
-        architecture = ARCHITECTURES[depth]
+        architecture = (CLASSIFIERS if classifier else ARCHITECTURES)[depth]
         if not heads:
             raise ValueError("a network without heads can't learn; name at least one teacher")
         for name, names in heads.items():
@@ -199,13 +256,14 @@ class SoundNet(keras.Model):
         kwargs.setdefault("name", f"soundnet{depth}")
         super().__init__(inputs=waveform, outputs=outputs, **kwargs)
         self.depth = depth
+        self.classifier = classifier
         self._heads = _Untracked(heads)
         self._activations = _Untracked(activations | outputs)
 
     @property
     def architecture(self) -> Architecture:
         """The table of this network's layers."""
-        return ARCHITECTURES[self.depth]
+        return (CLASSIFIERS if self.classifier else ARCHITECTURES)[self.depth]
 
     @property
     def heads(self) -> dict[str, tuple[str, ...]]:
@@ -258,6 +316,7 @@ class SoundNet(keras.Model):
             "name": self.name,
             "depth": self.depth,
             "heads": {name: list(names) for name, names in self.heads.items()},
+            "classifier": self.classifier,
         }
 
     @classmethod
@@ -289,13 +348,25 @@ def _convolution(row: Layer, filters: int, name: str) -> keras.layers.Conv1D:
 
 
 def _hidden(x, row: Layer):
-    number = row.name[4:]
     if row.filters is None:
         return keras.layers.MaxPooling1D(row.kernel, row.stride, name=row.name)(x)
+    number = row.name[4:]
+    x = _normalized(x, row)
+    x = keras.layers.ReLU(name=f"relu{number}")(x)
+    for unit, (first, second) in enumerate(row.units, 1):
+        inner = _normalized(x, first)
+        inner = keras.layers.ReLU(name=f"relu{first.name[4:]}")(inner)
+        inner = _normalized(inner, second, keras.initializers.Zeros())
+        x = keras.layers.Add(name=f"add{number}_{unit}")([x, inner])
+        x = keras.layers.ReLU(name=f"relu{number}_{unit}")(x)
+    return x
+
+
+def _normalized(x, row: Layer, gamma: keras.Initializer | None = None):
+    """Convolution and batch normalization."""
     x = _convolution(row, row.filters, row.name)(_pad(x, row))
-    gamma = keras.initializers.RandomNormal(1.0, 0.02)
-    x = BatchNormalization(gamma_initializer=gamma, name=f"bn{number}")(x)
-    return keras.layers.ReLU(name=f"relu{number}")(x)
+    gamma = gamma or keras.initializers.RandomNormal(1.0, 0.02)
+    return BatchNormalization(gamma_initializer=gamma, name=f"bn{row.name[4:]}")(x)
 
 
 def tile_to(waveform: np.ndarray, samples: int) -> np.ndarray:

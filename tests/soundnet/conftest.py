@@ -44,7 +44,7 @@ def lively(depth: int) -> SoundNet:
     return network
 
 
-@pytest.fixture(scope="session", params=[8, 5], ids=["8 layers", "5 layers"])
+@pytest.fixture(scope="session", params=[8, 5, 18], ids=["8 layers", "5 layers", "18 layers"])
 def lively_model(request) -> soundnet.TrainedSoundNet:
     return soundnet.TrainedSoundNet(lively(request.param), "lively")
 

@@ -9,7 +9,16 @@ import keras
 import numpy as np
 import pytest
 
-from trainer.network import ARCHITECTURES, SOUNDNET5, SOUNDNET8, SoundNet, tile_to
+from trainer.network import (
+    ARCHITECTURES,
+    CLASSIFIERS,
+    RESIDUAL,
+    SOUNDNET5,
+    SOUNDNET8,
+    SOUNDNET18,
+    SoundNet,
+    tile_to,
+)
 
 HEADS = {
     "imagenet": [f"object {i}" for i in range(1000)],
@@ -66,7 +75,7 @@ def test_steps_for_twenty_seconds_are_those_of_the_papers_table(architecture, st
     assert {name: architecture.output_steps(name, 441_000) for name in architecture.names} == steps
 
 
-@pytest.mark.parametrize("depth", [8, 5])
+@pytest.mark.parametrize("depth", [8, 5, 18])
 def test_the_table_says_what_the_network_computes(depth):
     network = SoundNet(depth, {"a": ["x", "y"]})
     architecture = ARCHITECTURES[depth]
@@ -85,7 +94,7 @@ def test_time_of_the_last_convolution():
     assert SOUNDNET8.min_samples("conv8", steps=4) == 405_982
 
 
-@pytest.mark.parametrize("architecture", [SOUNDNET8, SOUNDNET5])
+@pytest.mark.parametrize("architecture", [SOUNDNET8, SOUNDNET5, SOUNDNET18])
 def test_min_samples_is_the_inverse_of_output_steps(architecture):
     for name in architecture.names:
         for steps in (1, 2, 5):
@@ -95,22 +104,76 @@ def test_min_samples_is_the_inverse_of_output_steps(architecture):
                 assert architecture.output_steps(name, shortest - 1) < steps
 
 
-def test_an_output_hears_its_receptive_field_and_no_more():
+@pytest.mark.parametrize(("depth", "layer"), [(8, "pool5"), (18, "conv5")])
+def test_an_output_hears_its_receptive_field_and_no_more(depth, layer):
     """Changing samples just outside of an output's field doesn't change it, inside does."""
-    network = SoundNet(8, {"a": ["x", "y"]}).features(["pool5"])
+    whole = SoundNet(depth, {"a": ["x", "y"]})
+    wake(whole)
+    network, architecture = whole.features([layer]), whole.architecture
     waveform = noise(1, 80_000)
-    field, step = SOUNDNET8.receptive_field("pool5"), 4
-    centre = SOUNDNET8.output_centres("pool5", step + 1)[step]
+    field, step = architecture.receptive_field(layer), 4
+    # A step whose whole field lies within the sound.
+    while architecture.output_centres(layer, step + 1)[step] < field / 2:
+        step += 1
+    centre = architecture.output_centres(layer, step + 1)[step]
     first, last = round(centre - (field - 1) / 2), round(centre + (field - 1) / 2)
-    before = np.asarray(network(waveform)["pool5"])[0, step]
+    before = np.asarray(network(waveform)[layer])[0, step]
     outside = waveform.copy()
     outside[0, :first] = 0
     outside[0, last + 1 :] = 0
-    np.testing.assert_allclose(np.asarray(network(outside)["pool5"])[0, step], before, rtol=1e-4)
+    np.testing.assert_allclose(np.asarray(network(outside)[layer])[0, step], before, rtol=1e-4)
     for edge in (slice(first, first + 2000), slice(last - 1999, last + 1)):
         inside = waveform.copy()
         inside[0, edge] *= -5
-        assert np.abs(np.asarray(network(inside)["pool5"])[0, step] - before).max() > 1e-6
+        assert np.abs(np.asarray(network(inside)[layer])[0, step] - before).max() > 1e-6
+
+
+def wake(network: SoundNet) -> None:
+    """Residual units start as nothing; give them weights."""
+    for layer in network.layers:
+        if layer.name.startswith("bn") and layer.name.endswith("b"):
+            layer.gamma.assign(np.ones(layer.gamma.shape, "float32"))
+        if layer.name.startswith("conv") and layer.name.endswith(("a", "b")):
+            layer.kernel.assign(np.random.default_rng(0).normal(0, 0.05, layer.kernel.shape))
+
+
+def test_the_residual_network_has_the_frame_of_soundnet8_and_starts_as_it():
+    """Names, steps and hops are the same; with weights alike so are a fresh network's outputs."""
+    assert SOUNDNET18.names == SOUNDNET8.names
+    for name in SOUNDNET8.names:
+        assert SOUNDNET18.hop(name) == SOUNDNET8.hop(name)
+        assert SOUNDNET18.output_steps(name, 441_000) == SOUNDNET8.output_steps(name, 441_000)
+    wider = SOUNDNET18.receptive_field("conv8") - SOUNDNET8.receptive_field("conv8")
+    assert wider == sum(4 * SOUNDNET8.hop(name) for name in RESIDUAL)
+    np.testing.assert_array_equal(
+        SOUNDNET18.output_centres("conv8", 4), SOUNDNET8.output_centres("conv8", 4)
+    )
+    plain, deep = (SoundNet(depth, {"a": ["x", "y"]}) for depth in (8, 18))
+    assert sum(isinstance(layer, keras.layers.Conv1D) for layer in deep.layers) == 18
+    for layer in plain.layers:
+        deep.get_layer(layer.name).set_weights(layer.get_weights())
+    waveform = noise(1, 250_000)
+    np.testing.assert_array_equal(plain(waveform)["a"], deep(waveform)["a"])
+    wake(deep)
+    assert np.abs(plain(waveform)["a"] - deep(waveform)["a"]).max() > 1e-3
+    features = deep.features(["conv5", "pool5"])(waveform)
+    assert features["conv5"].shape[1] == SOUNDNET8.output_steps("conv5", 250_000)
+    # A pooled value is one of those that the row gives: after its residual unit.
+    pooled, values = np.asarray(features["pool5"][0]), np.asarray(features["conv5"][0])
+    np.testing.assert_array_equal(pooled[0], values[:4].max(0))
+
+
+@pytest.mark.parametrize("depth", [8, 5, 18])
+def test_a_classifier_gives_one_output_for_five_seconds(depth, tmp_path):
+    network = SoundNet(depth, {"labels": ["x", "y"]}, classifier=True)
+    assert network.architecture is CLASSIFIERS[depth]
+    assert network(noise(2, 5 * RATE))["labels"].shape == (2, 1, 2)
+    network.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.classifier
+    np.testing.assert_array_equal(
+        loaded(noise(1, 8 * RATE))["labels"], network(noise(1, 8 * RATE))["labels"]
+    )
 
 
 def parameters(network) -> int:
@@ -186,7 +249,7 @@ def test_too_short_a_waveform_is_refused_with_advice(soundnet8):
 @pytest.mark.parametrize(
     ("depth", "heads", "message"),
     [
-        (7, HEADS, "depth is 7; 8 or 5 is wanted"),
+        (7, HEADS, "depth is 7; 8 or 5 or 18 is wanted"),
         (8, {}, "without heads"),
         (8, {"a/b": ["x"]}, "can't name a head"),
         (8, {"conv8": ["x"]}, "can't name a head"),
@@ -198,7 +261,7 @@ def test_networks_that_cannot_be(depth, heads, message):
         SoundNet(depth, heads)
 
 
-@pytest.mark.parametrize("depth", [8, 5])
+@pytest.mark.parametrize("depth", [8, 5, 18])
 def test_a_keras_file_brings_back_the_network_and_its_class_names(depth, tmp_path):
     network = SoundNet(depth, {"animals": ["dog", "Katze", "鳥"], "b": ["x"]})
     network.save(tmp_path / "model.keras")
