@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import importlib.metadata
 import math
-import os
 import platform
 import re
 import threading
@@ -455,11 +454,7 @@ def _pipeline(processes: int, beam_args: Sequence[str]) -> beam.Pipeline:
             raise SchemaError(str(error)) from error
     environment = None
     if processes > 1:
-        environment = SubprocessSDKEnvironment.from_command_string(worker.COMMAND)
-        # Each process has its own TensorFlow: together they should not outnumber the cores.
-        threads = str(max(1, (os.cpu_count() or 1) // processes))
-        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", threads)
-        os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+        environment = SubprocessSDKEnvironment.from_command_string(worker.command(processes))
     return beam.Pipeline(runner=FnApiRunner(environment), options=options)
 
 

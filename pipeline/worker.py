@@ -14,10 +14,21 @@ import sys
 import threading
 import time
 
-COMMAND = f"exec {shlex.quote(sys.executable)} -m pipeline.worker"
-"""How Beam starts one (it runs it in a shell; nothing of a user's is in it)."""
-
 _LOOK_SECONDS = 1.0
+
+
+def command(processes: int) -> str:
+    """How Beam starts one of so many (it runs it in a shell; nothing of a user's is in it).
+
+    Each has its own TensorFlow: together their threads should not outnumber the cores. What the
+    environment says about that already stays.
+    """
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    return (
+        f"TF_NUM_INTRAOP_THREADS=${{TF_NUM_INTRAOP_THREADS:-{threads}}} "
+        "TF_NUM_INTEROP_THREADS=${TF_NUM_INTEROP_THREADS:-1} "
+        f"exec {shlex.quote(sys.executable)} -m pipeline.worker"
+    )
 
 
 def end_with_parent(group: bool = False) -> None:

@@ -111,8 +111,8 @@ def times_of(segments: list[Segment]) -> list[float]:
     [
         (25, [2, 7, 12, 17, 22, 27], []),  # of two as near to the middle the first
         (75, [3, 6, 12, 18, 21, 27], []),
-        # A step without one gets the first behind its middle that others are made from. (Of the last
-        # step 4.4 s are known to be there.)
+        # A step without one gets the first behind its middle that others are made from. (Of the
+        # last step 4.4 s are known to be there.)
         (250, [0, 7.56, 10, 17.56, 20, 27.2], ["key", "key"]),
         (500, [0, 7.56, 12.52, 17.52, 20, 27.2], ["key", "key"]),
         # More than the length of a clip behind it every picture is decoded, as with "exact".

@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import http.server
 import json
-import os
+import math
 import random
 import signal
 import subprocess
@@ -31,7 +31,8 @@ SECONDS = 1_400_000_000  # the first video's upload
 
 class Site(http.server.BaseHTTPRequestHandler):
     """Flickr's API under /flickr, YouTube's search elsewhere. `server.videos` are numbers of videos
-    by word, newest first; `server.faults` what goes wrong with a word first."""
+    by word, newest first; `server.faults` what goes wrong with a word first; requests after the
+    `server.answered`th wait until that is raised."""
 
     protocol_version = "HTTP/1.1"
 
@@ -47,7 +48,9 @@ class Site(http.server.BaseHTTPRequestHandler):
             asked = dict(urllib.parse.parse_qsl(body))
             asked["word"] = asked.get("tags") or asked.get("text") or ""
         self.server.asked.append(asked)
-        time.sleep(self.server.delay)
+        number = len(self.server.asked)
+        while number > self.server.answered:
+            time.sleep(0.005)
         faults = self.server.faults[asked["word"]]
         if faults:
             self._fail(faults.pop(0))
@@ -163,7 +166,7 @@ def site(monkeypatch):
     """The server; `.url` is the address of its Flickr API, `.asked` what it was asked."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site)
     server.daemon_threads = True
-    server.asked, server.broken, server.delay, server.per_second = [], set(), 0.0, 1
+    server.asked, server.broken, server.answered, server.per_second = [], set(), math.inf, 1
     server.faults = collections.defaultdict(list)
     server.videos = {"dog": [9, 7, 5, 3], "cat": [8, 7, 6], "birds of prey": [2, 9], "rain": []}
     server.root = f"http://127.0.0.1:{server.server_port}"
@@ -559,23 +562,24 @@ class TestRuns:
 
     @pytest.mark.slow
     def test_killed_at_random_moments(self, site, asking):
+        """Each run is answered a few requests and then none, so none ends before it is killed."""
         _many_words(site, asking)
         undisturbed = dataclasses.replace(asking, output=asking.output.with_name("whole.csv"))
         search(undisturbed)
-        site.delay = 0.02
-        chance, kills, run = random.Random(0), 0, _start(asking)
-        while run.poll() is None:
+        chance = random.Random(0)
+        for _ in range(6):
             asked = len(site.asked)
-            while run.poll() is None and len(site.asked) == asked:  # until it is at work
-                time.sleep(0.005)
-            time.sleep(chance.uniform(0, 1.5))
-            if run.poll() is None:
-                os.kill(run.pid, signal.SIGKILL)
-                run.wait()
-                kills += 1
-                run = _start(asking)
-        assert run.returncode == 0
-        assert kills > 3
+            few = chance.randint(2, 4)
+            site.answered = asked + few + 1
+            run = _start(asking)
+            while len(site.asked) < asked + few:
+                assert run.poll() is None, run.communicate()[1]
+                time.sleep(0.001)
+            time.sleep(chance.uniform(0, 0.05))
+            run.kill()
+            assert run.wait() == -signal.SIGKILL
+        site.answered = math.inf
+        assert _start(asking).wait(60) == 0
         assert asking.output.read_bytes() == undisturbed.output.read_bytes()
 
 
