@@ -1,11 +1,13 @@
 """What learns: TFRecords in, weights out (Keras; `python -m trainer.task`).
 
-`network`   SoundNet-8 and SoundNet-5 as tables of layers, with their arithmetic of steps
+`network`   SoundNet-8, SoundNet-5 and a deeper one as tables of layers, with their arithmetic of steps
 `layers`    batch normalisation, fused where the backend is TensorFlow
 `losses`    how far a student is from its teachers
 `config`    every setting of a run; the defaults are the published recipe
 `data`      records as batches, in an order that the seed and the position alone decide
+`augment`   what is heard of a clip and what the outputs are told: aligned, cropped, mixed
 `train`     the training, from top to bottom
+`averaging` a running mean of the weights
 `progress`  what a person watches, and what is kept of it
 `export`    the `.keras` file and the SavedModel
 `task`      the command

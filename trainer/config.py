@@ -1,6 +1,30 @@
 """Everything that a training run can be told; the defaults are the published recipe.
 
 Each field of `Config` is an option of `python -m trainer.task`, with the help that stands here.
+
+The published recipe, and where it is known from (P: the paper, Aytar, Vondrick, Torralba, NIPS
+2016; C: the authors' code, github.com/cvondrick/soundnet at fc1b3dd, which made the published
+weights; T: a default of Torch that is in force there):
+
+| what          | value                                                                | from |
+|---------------|----------------------------------------------------------------------|------|
+| network       | 8 layers (`trainer.network.SOUNDNET8`)                               | P, C |
+| first weights | convolutions N(0, 0.01), biases 0, gamma N(1, 0.02), beta 0          | C    |
+| normalization | epsilon 1e-5; 0.9 of the running statistics stays                    | T    |
+| sound         | 22,050 Hz, one channel, -256..256                                    | P, C |
+| clips         | 20 s, 4 label steps of 5 s; shorter ones tiled with their labels     | C    |
+| labels        | what the teachers see in a label step's picture; output n has step n | C    |
+| teachers      | one of objects and one of scenes, all their classes                  | P, C |
+| loss          | KL(teacher, student), the mean over clips and classes, then over     | C    |
+|               | label steps and teachers, times 250                                  |      |
+| optimizer     | Adam, 1e-3, 0.9, 0.999, 1e-8; the rate stays; no weight decay        | C    |
+| batch         | 64 clips                                                             | C    |
+| steps         | 100,000                                                              | P    |
+| augmentation  | none                                                                 | C    |
+
+Where we differ on purpose: channels are mixed down unless the data set was made with the first one,
+as the authors did; a file that can't be read is no clip (the authors' loader made it zeros and kept
+its labels); the teachers are those that made the data set.
 """
 
 from __future__ import annotations
@@ -65,6 +89,37 @@ class Config:
     gain_db: float = _setting(
         0.0, "augment: change each clip's volume at random by up to so much", unit="DB"
     )
+    align: bool = _setting(
+        False,
+        "beyond the paper: tell each output what the teachers saw where it listens, not what they "
+        "saw in the label step of its number",
+    )
+    crop: float = _setting(
+        0.0,
+        "augment, beyond the paper: hear a piece of so many seconds from a random place of each "
+        "clip (0: all of it)",
+        unit="SECONDS",
+    )
+    mix: float = _setting(
+        0.0,
+        "augment, beyond the paper: mix each clip and its labels with another's, by shares from "
+        "Beta(A, A) (0: don't)",
+        unit="A",
+    )
+    schedule: str = _setting(
+        "constant",
+        "of the learning rate; beyond the paper: cosine, down to 0 at the last step",
+        choices=("constant", "cosine"),
+    )
+    warmup_steps: int = _setting(
+        0, "with --schedule cosine: steps in which the learning rate first rises from 0"
+    )
+    average: float = _setting(
+        0.0,
+        "beyond the paper: validate and write out a running mean of the weights, of which so much "
+        "stays each step, 0.999 say (0: the weights themselves)",
+        unit="SHARE",
+    )
     log_every: int = _setting(50, "steps from one point of the curves to the next", resume=True)
     validate_every: int = _setting(1_000, "steps from one validation to the next", resume=True)
     checkpoint_every: int = _setting(500, "steps from one checkpoint to the next", resume=True)
@@ -81,14 +136,24 @@ class Config:
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{option(name)} is {getattr(self, name)}; more than 0 is wanted")
         # NumPy's seeds have 32 bits, and TensorFlow gets one more than ours.
-        for name, most in (("seed", 2**32 - 2), ("gain_db", 100)):
+        ranges = {"seed": 2**32 - 2, "gain_db": 100, "crop": 1e6, "mix": 100, "warmup_steps": 2**53}
+        for name, most in ranges.items():
             if not 0 <= getattr(self, name) <= most:
                 raise ValueError(
                     f"{option(name)} is {getattr(self, name)}; 0 to {most:,} is wanted"
                 )
-        for name in ("beta_1", "beta_2"):
+        for name in ("beta_1", "beta_2", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{option(name)} is {getattr(self, name)}; 0 to below 1 is wanted")
+        if self.mix and self.batch_size == 1:
+            raise ValueError("--mix mixes the clips of a batch; --batch-size 2 or more is wanted")
+        if self.warmup_steps and self.schedule == "constant":
+            raise ValueError("--warmup-steps goes with --schedule cosine")
+        if self.warmup_steps >= self.steps:
+            raise ValueError(
+                f"--warmup-steps is {self.warmup_steps:,}, and --steps {self.steps:,}: nothing is "
+                "left for the rate to come down in"
+            )
         if len(set(self.teachers)) != len(self.teachers):
             raise ValueError(f"--teachers names one twice: {', '.join(self.teachers)}")
 
@@ -104,12 +169,18 @@ class Config:
         except (TypeError, KeyError) as error:
             raise ValueError(f"not the settings of a training run: {error}") from error
 
+    def _may_change(self, field: dataclasses.Field) -> bool:
+        # The cosine is drawn from the number of steps.
+        return field.metadata["resume"] and not (
+            field.name == "steps" and self.schedule != "constant"
+        )
+
     def differs_from(self, other: Config) -> list[str]:
         """The options in which two runs differ that would have to be the same to be one run."""
         return [
             option(field.name)
             for field in dataclasses.fields(self)
-            if not field.metadata["resume"]
+            if not self._may_change(field)
             and getattr(self, field.name) != getattr(other, field.name)
         ]
 

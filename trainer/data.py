@@ -21,6 +21,8 @@ import tensorflow as tf
 
 from schemas import SchemaError, clip, dataset_info
 from schemas.dataset_info import DatasetInfo, ShardInfo
+from trainer import augment
+from trainer.augment import clip_samples, crop_samples
 from trainer.config import Config
 from trainer.network import ARCHITECTURES
 
@@ -65,15 +67,7 @@ def usable_info(config: Config) -> DatasetInfo:
             f"the records in {config.data} carry no teacher's word, so there is nothing to learn; "
             "make the data set again with `python -m pipeline --teachers ...`"
         )
-    architecture = ARCHITECTURES[config.depth]
-    samples = clip_samples(info)
-    outputs = architecture.output_steps(architecture.names[-1], samples)
-    if outputs != info.steps_per_clip:
-        raise SchemaError(
-            f"the clips in {config.data} are {info.clip_seconds:g} s with {info.steps_per_clip} "
-            f"label steps; for these SoundNet-{config.depth} gives {outputs} outputs. Make the "
-            "data set again with clips of 20 s and label steps of 5 s"
-        )
+    _check_outputs(config, info)
     if not info.records("train"):
         raise SchemaError(
             f"{config.data} has no clips to train on (split `train`); look into its ledger for why "
@@ -83,9 +77,26 @@ def usable_info(config: Config) -> DatasetInfo:
     return info
 
 
-def clip_samples(info: DatasetInfo) -> int:
-    """Samples of a full clip (441,000)."""
-    return round(info.clip_seconds * info.sample_rate)
+def _check_outputs(config: Config, info: DatasetInfo) -> None:
+    """The network must have an output for every label step, or, aligned, any at all."""
+    architecture = ARCHITECTURES[config.depth]
+    last = architecture.names[-1]
+    outputs = architecture.output_steps(last, clip_samples(info))
+    if outputs != info.steps_per_clip and not (config.align and outputs):
+        raise SchemaError(
+            f"the clips in {config.data} are {info.clip_seconds:g} s with {info.steps_per_clip} "
+            f"label steps; for these SoundNet-{config.depth} gives {outputs} outputs. Make the "
+            "data set again with clips of 20 s and label steps of 5 s"
+            + (", or give --align" if outputs else "")
+        )
+    if config.crop:
+        shortest = architecture.min_samples(last)
+        if not shortest <= crop_samples(config, info) < clip_samples(info):
+            raise SchemaError(
+                f"--crop {config.crop:g}: a piece of the clips in {config.data} is wanted, from "
+                f"{shortest / info.sample_rate:.2f} s (what SoundNet-{config.depth} needs for an "
+                f"output) to below {info.clip_seconds:g} s"
+            )
 
 
 def _check_files(folder: str, info: DatasetInfo) -> None:
@@ -115,8 +126,8 @@ def _check_files(folder: str, info: DatasetInfo) -> None:
 def train_batches(config: Config, info: DatasetInfo, step: int = 0) -> tf.data.Dataset:
     """The endless stream of training batches from a step on.
 
-    Each is `waveform` float32 (batch, samples) and `probs`, by teacher float32 (batch, label steps,
-    classes).
+    Each is `waveform` float32 (batch, samples) and `probs`, by teacher float32 (batch, outputs,
+    classes); `trainer.augment` says what the outputs are told.
     """
     shards = [shard for shard in info.splits["train"] if shard.records]
     position = step * config.batch_size
@@ -147,23 +158,26 @@ def train_batches(config: Config, info: DatasetInfo, step: int = 0) -> tf.data.D
         )
 
     def example(index: tf.Tensor, serialized: tf.Tensor) -> dict:
-        features = parse(serialized)
-        return _augment(features, index, config, info)
+        return augment.training_clip(parse(serialized), index, config, info)
 
     signature = (
         tf.TensorSpec([None], tf.string),
         tf.TensorSpec([], tf.int64),
         tf.TensorSpec([], tf.int64),
     )
-    return (
+    batches = (
         tf.data.Dataset.from_generator(groups, output_signature=signature)
         # A parallel interleave of one at a time keeps the order and reads the next group ahead.
         .interleave(records_of, cycle_length=1, num_parallel_calls=1)
         .enumerate(position)
         .map(example, tf.data.AUTOTUNE)
         .batch(config.batch_size, drop_remainder=True)
-        .prefetch(tf.data.AUTOTUNE)
     )
+    if config.mix:
+        batches = batches.enumerate(step).map(
+            lambda number, batch: augment.mix(batch, number, config), tf.data.AUTOTUNE
+        )
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def validation_batches(config: Config, info: DatasetInfo) -> tf.data.Dataset:
@@ -176,7 +190,8 @@ def validation_batches(config: Config, info: DatasetInfo) -> tf.data.Dataset:
     parse = _parser(info)
 
     def example(serialized: tf.Tensor) -> dict:
-        return {**parse(serialized), "weight": tf.constant(1.0)}
+        heard = augment.whole_clip(parse(serialized), config, info)
+        return {**heard, "weight": tf.constant(1.0)}
 
     clips = tf.data.TFRecordDataset(files).map(example, tf.data.AUTOTUNE)
     fill = clips.take(1).repeat(missing).map(lambda one: {**one, "weight": tf.constant(0.0)})
@@ -225,22 +240,6 @@ def fit(waveform: tf.Tensor, probs: dict, info: DatasetInfo, clip_id=""):
     for name, values in tiled.items():
         values.set_shape([steps, probs[name].shape[-1]])
     return tf.ensure_shape(heard, [samples]), tiled
-
-
-def _augment(features: dict, index: tf.Tensor, config: Config, info: DatasetInfo) -> dict:
-    """Random gain and shift, drawn from the seed and the clip's number in the stream alone."""
-    waveform, probs = features["waveform"], features["probs"]
-    seed = tf.stack([tf.constant(config.seed, tf.int64), index])
-    if config.shift:
-        steps = info.steps_per_clip
-        shift = tf.random.stateless_uniform([], seed, 0, steps, tf.int32)
-        waveform = tf.roll(waveform, shift * (clip_samples(info) // steps), 0)
-        probs = {name: tf.roll(values, shift, 0) for name, values in probs.items()}
-    if config.gain_db:
-        seed = tf.random.experimental.stateless_fold_in(seed, 1)
-        decibels = tf.random.stateless_uniform([], seed, -config.gain_db, config.gain_db)
-        waveform = waveform * 10.0 ** (decibels / 20.0)
-    return {"waveform": waveform, "probs": probs}
 
 
 def find_damage(config: Config, info: DatasetInfo) -> list[str]:

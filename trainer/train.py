@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from schemas.dataset_info import DatasetInfo
-from trainer import data, export, losses
+from trainer import averaging, data, export, losses
 from trainer.config import Config
 from trainer.network import SoundNet
 from trainer.progress import RunLog, write_whole
@@ -95,8 +95,13 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
 
     with strategy.scope():
         model = SoundNet(config.depth, {t.name: t.classes for t in info.teachers})
+        # What is validated and written out: the network itself, or a running mean of its weights.
+        judged = model
+        if config.average:
+            judged = SoundNet(config.depth, model.heads)
+            judged.set_weights(model.get_weights())
         optimizer = keras.optimizers.Adam(
-            config.learning_rate, config.beta_1, config.beta_2, config.epsilon
+            _learning_rate(config), config.beta_1, config.beta_2, config.epsilon
         )
         optimizer.build(model.trainable_variables)
         position = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -112,6 +117,7 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
         position=position,
         best_loss=best_loss,
         mean_targets=mean_targets,
+        **({"average": judged} if config.average else {}),
     )
     manager = tf.train.CheckpointManager(
         checkpoint, posixpath.join(config.model_dir, "checkpoints"), max_to_keep=config.keep
@@ -151,13 +157,15 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
         metrics, means = strategy.run(replica_train_step, (batch,))
         mean = tf.distribute.ReduceOp.MEAN
         position.assign_add(1)
+        if config.average:
+            averaging.update(judged, model, config.average, position)
         for name, seen in mean_targets.items():
             of_batch = strategy.reduce(mean, means[name], axis=None)
             seen.assign_add((of_batch - seen) / tf.cast(position, tf.float64))
         return {name: strategy.reduce(mean, value, axis=None) for name, value in metrics.items()}
 
     def replica_validation_step(batch: dict) -> dict:
-        logits = model(batch["waveform"], training=False)
+        logits = judged(batch["waveform"], training=False)
         sums = {}
         for name, targets in batch["probs"].items():
             weight = tf.broadcast_to(batch["weight"][:, None], tf.shape(targets)[:2])
@@ -230,7 +238,7 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
                     log.validation(step, validation, [t.name for t in info.teachers])
                     if validation["loss"] < best_loss.numpy():
                         best_loss.assign(validation["loss"])
-                        export.save_keras(model, posixpath.join(config.model_dir, BEST_FILE))
+                        export.save_keras(judged, posixpath.join(config.model_dir, BEST_FILE))
                 if step % config.checkpoint_every == 0 or last:
                     # The loss was that of the weights before this step.
                     if not all(np.isfinite(values).all() for values in model.get_weights()):
@@ -247,7 +255,7 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
             ) from error
 
         model_path = posixpath.join(config.model_dir, MODEL_FILE)
-        export.save_keras(model, model_path)
+        export.save_keras(judged, model_path)
         export.save_saved_model(_load(model_path), posixpath.join(config.model_dir, SAVED_MODEL))
         result = Result(
             model=model_path,
@@ -308,6 +316,17 @@ class _Stopwatch:
 
     def __exit__(self, *_: object) -> None:
         self.seconds += time.perf_counter() - self._started
+
+
+def _learning_rate(config: Config) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    if config.schedule == "constant":
+        return config.learning_rate
+    decay = config.steps - config.warmup_steps
+    if not config.warmup_steps:
+        return keras.optimizers.schedules.CosineDecay(config.learning_rate, decay)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, decay, warmup_target=config.learning_rate, warmup_steps=config.warmup_steps
+    )
 
 
 def _distribute(strategy: tf.distribute.Strategy, batches: tf.data.Dataset):

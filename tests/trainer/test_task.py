@@ -24,6 +24,8 @@ def test_the_defaults_are_the_published_recipe():
         1e-8,
     )
     assert (config.shift, config.gain_db, config.teachers) == (False, 0.0, ())
+    assert (config.align, config.crop, config.mix) == (False, 0.0, 0.0)
+    assert (config.schedule, config.average) == ("constant", 0.0)
 
 
 def test_every_setting_is_an_option_with_help():
@@ -59,6 +61,13 @@ def test_options_become_settings(capsys):
         (["--beta-1", "1"], "--beta-1 is 1.0; 0 to below 1 is wanted"),
         (["--learning-rate", "nan"], "--learning-rate is nan; more than 0"),
         (["--depth", "7"], "invalid choice: 7"),
+        (["--average", "1"], "--average is 1.0; 0 to below 1 is wanted"),
+        (["--mix", "0.2", "--batch-size", "1"], "--batch-size 2 or more is wanted"),
+        (["--warmup-steps", "10"], "--warmup-steps goes with --schedule cosine"),
+        (
+            ["--schedule", "cosine", "--warmup-steps", "10", "--steps", "10"],
+            "--warmup-steps is 10, and --steps 10: nothing is left",
+        ),
     ],
 )
 def test_settings_that_make_no_sense(arguments, message, capsys):
@@ -79,6 +88,8 @@ def test_settings_come_back_from_their_file():
 def test_only_what_keeps_a_run_the_same_run_must_stay():
     config = Config(data="d", model_dir="m")
     assert config.differs_from(dataclasses.replace(config, steps=7, keep=1, data="moved")) == []
+    cosine = dataclasses.replace(config, schedule="cosine")
+    assert cosine.differs_from(dataclasses.replace(cosine, steps=7)) == ["--steps"]
     other = dataclasses.replace(config, batch_size=1, shift=True)
     assert config.differs_from(other) == ["--batch-size", "--shift"]
 

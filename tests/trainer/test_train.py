@@ -17,6 +17,7 @@ import pytest
 import soundfile
 import tensorflow as tf
 
+import trainer.train as train_module
 from schemas import classes
 from schemas.clip import ClipRecord
 from trainer import data, losses
@@ -241,6 +242,107 @@ def test_a_fixed_batch_is_learnt(short_data_set):
 
     values = [float(step()) for _ in range(8)]
     assert min(values[-2:]) < 0.5 * values[0]
+
+
+ALL_ON = {
+    "average": 0.9,
+    "schedule": "cosine",
+    "warmup_steps": 2,
+    "align": True,
+    "crop": 8.0,
+    "mix": 0.3,
+}
+
+
+@pytest.fixture(scope="module")
+def beyond_the_paper(short_data_set, tmp_path_factory):
+    """A run of 5 steps with everything on that the paper hasn't; every checkpoint is kept."""
+    folder = tmp_path_factory.mktemp("beyond")
+    settings = config(
+        short_data_set, folder, steps=5, checkpoint_every=1, validate_every=5, keep=5, **ALL_ON
+    )
+    return folder, settings, train(settings)
+
+
+def test_the_network_written_out_is_the_running_mean_of_the_weights(beyond_the_paper):
+    """Computed anew with NumPy from the weights of each step's checkpoint."""
+    folder, settings, result = beyond_the_paper
+    network = keras.saving.load_model(result.model)
+    keras.utils.set_random_seed(settings.seed + 1)
+    fresh = SoundNet(5, network.heads)
+    mean = fresh.get_weights()
+    for step in range(1, 6):
+        tf.train.Checkpoint(model=fresh).restore(
+            str(folder / "checkpoints" / f"ckpt-{step}")
+        ).expect_partial()
+        stays = min(0.9, (1 + step) / (10 + step))
+        mean = [stays * m + (1 - stays) * w for m, w in zip(mean, fresh.get_weights(), strict=True)]
+    last = fresh.get_weights()
+    for expected, found, unaveraged in zip(mean, network.get_weights(), last, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+        assert np.abs(found - unaveraged).max() > 1e-6
+    # What is validated is that network too.
+    info = data.usable_info(settings)
+    (row,) = rows(folder, "validation")
+    values = [
+        losses.kl(batch["probs"]["places"], network(batch["waveform"])["places"])[:1]
+        for batch in data.validation_batches(dataclasses.replace(settings, batch_size=2), info)
+    ] + [
+        losses.kl(batch["probs"]["places"], network(batch["waveform"])["places"])[1:]
+        for batch in data.validation_batches(dataclasses.replace(settings, batch_size=2), info)
+        if batch["weight"][1]
+    ]
+    assert row["kl/places"] == pytest.approx(np.mean(np.concatenate(values)), rel=1e-3)
+
+
+def test_the_rate_rises_and_comes_down_to_nothing(beyond_the_paper):
+    """2 steps up, then a half cosine; the 5th step's rate is that of 2/3 of the way down."""
+    folder, settings, _ = beyond_the_paper
+    rate = train_module._learning_rate(settings)
+    expected = [0, 0.5, 1, *(0.5 * (1 + np.cos(np.pi * np.array([1, 2, 3]) / 3)))]
+    found = [float(rate(step)) for step in range(6)]
+    np.testing.assert_allclose(found, 1e-3 * np.array(expected), rtol=1e-5, atol=1e-9)
+    # A first step at rate 0 changes no weight that is learnt; the second does.
+    keras.utils.set_random_seed(settings.seed + 1)
+    network = SoundNet(5, {"imagenet": map(str, range(12)), "places": map(str, range(7))})
+    before = network.get_layer("conv1").kernel.numpy()
+    for step, changed in ((1, False), (2, True)):
+        tf.train.Checkpoint(model=network).restore(
+            str(folder / "checkpoints" / f"ckpt-{step}")
+        ).expect_partial()
+        found = network.get_layer("conv1").kernel.numpy()
+        assert np.array_equal(found, before) != changed
+
+
+def test_a_run_with_everything_on_goes_on_bit_for_bit(beyond_the_paper, tmp_path, monkeypatch):
+    folder, settings, _ = beyond_the_paper
+    stopped = dataclasses.replace(settings, model_dir=str(tmp_path))
+
+    def stop(log, step):
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module.RunLog, "advance", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(stopped)
+    result = train(stopped)
+    assert result.first_step == 2
+    for found, expected in zip(
+        weights_of(tmp_path / "model.keras"), weights_of(folder / "model.keras"), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(TrainingError, match=r"other settings \(--steps; see"):
+        train(dataclasses.replace(stopped, steps=6))
+
+
+def test_a_residual_network_learns(short_data_set, tmp_path):
+    settings = config(short_data_set, tmp_path, depth=18, align=True, steps=3, learning_rate=1e-2)
+    train(settings)
+    network = keras.saving.load_model(tmp_path / "model.keras")
+    assert network.depth == 18
+    # The residual units have begun to count.
+    assert np.abs(network.get_layer("bn7_1b").gamma).max() > 1e-3
 
 
 def test_without_validation_clips(tmp_path, data_set_writer, clip_maker):
