@@ -98,9 +98,12 @@ def _sample(todo: Todo, settings: Settings, console: Console) -> int:
     for spec in settings.teachers:
         looks = teacher.load(spec)
         clip.probs[spec.name] = looks(clip.frames).astype("float16")
-        best = clip.probs[spec.name].argmax(axis=1)
-        says = ", ".join(dict.fromkeys(looks.classes[number] for number in best))
-        console.print(f"  {spec.name} sees {says}", markup=False)
+        if spec.outputs == "embedding":
+            says = f"gives {len(looks.classes)} values a picture"
+        else:
+            best = clip.probs[spec.name].argmax(axis=1)
+            says = "sees " + ", ".join(dict.fromkeys(looks.classes[number] for number in best))
+        console.print(f"  {spec.name} {says}", markup=False)
     data = clip_record(clip, settings).to_bytes()
     back = ClipRecord.from_bytes(data)
     console.print(

@@ -40,7 +40,8 @@ class Clip:
     Attributes:
         pcm: int16 (samples,), 22,050 Hz.
         frames: uint8 RGB (height, width, 3), one per label step.
-        probs: what each teacher said, float16 (label steps, classes), or the fault it had.
+        probs: what each teacher said, float16 (label steps, classes or, of an embedding, values),
+            or the fault it had.
     """
 
     todo: Todo

@@ -138,6 +138,7 @@ class WriteClip(beam.DoFn):
 def clip_record(clip: Clip, settings: Settings) -> ClipRecord:
     """The record of a clip that every teacher has seen."""
     row = clip.todo.row
+    embedders = {spec.name for spec in settings.teachers if spec.outputs == "embedding"}
     return ClipRecord(
         video_id=row.video_id,
         number=clip.number,
@@ -146,7 +147,8 @@ def clip_record(clip: Clip, settings: Settings) -> ClipRecord:
         pcm=clip.pcm,
         audio_codec=settings.audio_codec,
         frame_times=clip.frame_times,
-        probs=clip.probs,
+        probs={name: said for name, said in clip.probs.items() if name not in embedders},
+        embeddings={name: said for name, said in clip.probs.items() if name in embedders},
         frames=[_jpeg(frame) for frame in clip.frames] if settings.frames else [],
     )
 

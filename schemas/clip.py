@@ -9,6 +9,7 @@
 | audio, audio_codec | bytes | mono sound, see `schemas.audio` |
 | frame_times | float list | seconds within the clip, one per label step |
 | teacher/<name>/probs | bytes | float16, little-endian, label steps x classes |
+| teacher/<name>/embedding | bytes | the same of a teacher of embeddings: label steps x values |
 | frames | bytes list | optional: the label steps' pictures as JPEG |
 """
 
@@ -28,9 +29,12 @@ if TYPE_CHECKING:
     from schemas.dataset_info import DatasetInfo
 
 
-def teacher_feature(name: str) -> str:
-    """Name of the feature that holds what the teacher `name` says."""
-    return f"teacher/{name}/probs"
+_ENDS = {"distribution": "probs", "embedding": "embedding"}
+
+
+def teacher_feature(name: str, target: str = "distribution") -> str:
+    """Name of the feature that holds what the teacher `name` says; `target` as in `TeacherInfo`."""
+    return f"teacher/{name}/{_ENDS[target]}"
 
 
 @dataclass
@@ -40,7 +44,8 @@ class ClipRecord:
     Attributes:
         pcm: int16 (samples,), mono, 22,050 Hz.
         frame_times: seconds within the clip, one per label step.
-        probs: per teacher, float16 (label steps, classes).
+        probs: per teacher of distributions, float16 (label steps, classes).
+        embeddings: per teacher of embeddings, float16 (label steps, values).
         frames: JPEG pictures, one per label step, or none at all.
     """
 
@@ -53,6 +58,7 @@ class ClipRecord:
     frame_times: list[float]
     probs: dict[str, np.ndarray]
     frames: list[bytes] = field(default_factory=list)
+    embeddings: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def clip_id(self) -> str:
@@ -67,7 +73,7 @@ class ClipRecord:
         steps = len(self.frame_times)
         if not len(self.pcm) or not steps:
             raise SchemaError(f"clip {self.clip_id} has {len(self.pcm)} samples and {steps} steps")
-        for name, probs in self.probs.items():
+        for name, probs in (*self.probs.items(), *self.embeddings.items()):
             if probs.ndim != 2 or len(probs) != steps or not np.isfinite(probs).all():
                 raise SchemaError(
                     f"teacher {name} gave {probs.shape} for {steps} label steps of {self.clip_id}"
@@ -98,6 +104,8 @@ class ClipRecord:
         floats("frame_times", *self.frame_times)
         for name, probs in self.probs.items():
             strings(teacher_feature(name), probs.astype("<f2").tobytes())
+        for name, values in self.embeddings.items():
+            strings(teacher_feature(name, "embedding"), values.astype("<f2").tobytes())
         if self.frames:
             strings("frames", *self.frames)
         return example.SerializeToString(deterministic=True)
@@ -129,13 +137,15 @@ class ClipRecord:
         declared = get("num_samples", "int64_list")[0]
         if codec != "mp3" and len(pcm) != declared:
             raise SchemaError(f"{clip_id} has {len(pcm)} samples and says it has {declared}")
-        probs = {}
+        said: dict[str, dict[str, np.ndarray]] = {end: {} for end in _ENDS.values()}
         for name in sorted(features):
-            if name.startswith("teacher/") and name.endswith("/probs"):
+            room, _, rest = name.partition("/")
+            teacher, _, end = rest.partition("/")
+            if room == "teacher" and end in said:
                 values = np.frombuffer(get(name, "bytes_list")[0], "<f2")
                 if len(values) % len(frame_times):
                     raise SchemaError(f"{clip_id}: {name} doesn't divide into its label steps")
-                probs[name.split("/")[1]] = values.reshape(len(frame_times), -1)
+                said[end][teacher] = values.reshape(len(frame_times), -1)
         return cls(
             video_id=get("video_id", "bytes_list")[0].decode(),
             number=int(clip_id.rsplit("/", 1)[1]),
@@ -145,7 +155,8 @@ class ClipRecord:
             pcm=pcm[:declared],
             audio_codec=codec,
             frame_times=frame_times,
-            probs=probs,
+            probs=said["probs"],
+            embeddings=said["embedding"],
             frames=list(features["frames"].bytes_list.value) if "frames" in features else [],
         )
 
@@ -159,7 +170,8 @@ def parse_in_graph(serialized, info: DatasetInfo) -> dict:
 
     Returns:
         `clip_id` scalar string; `waveform` float32 (samples,), -256..256; `frame_times` float32
-        (label steps,); `probs`: per teacher float32 (label steps, classes).
+        (label steps,); `probs`: per teacher float32 (label steps, classes), or, of a teacher of
+        embeddings, (label steps, values).
     """
     import tensorflow as tf
 
@@ -170,12 +182,13 @@ def parse_in_graph(serialized, info: DatasetInfo) -> dict:
         "frame_times": tf.io.FixedLenSequenceFeature([], tf.float32, allow_missing=True),
     }
     for teacher in info.teachers:
-        spec[teacher_feature(teacher.name)] = tf.io.FixedLenFeature([], tf.string)
+        spec[teacher_feature(teacher.name, teacher.target)] = tf.io.FixedLenFeature([], tf.string)
     features = tf.io.parse_single_example(serialized, spec)
     steps = tf.shape(features["frame_times"])[0]
     probs = {}
     for teacher in info.teachers:
-        values = tf.io.decode_raw(features[teacher_feature(teacher.name)], tf.float16)
+        feature = teacher_feature(teacher.name, teacher.target)
+        values = tf.io.decode_raw(features[feature], tf.float16)
         shape = tf.stack([steps, len(teacher.classes)])
         probs[teacher.name] = tf.cast(tf.reshape(values, shape), tf.float32)
     waveform = audio.decode_in_graph(features["audio"], info.audio_codec)

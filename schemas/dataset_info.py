@@ -12,6 +12,9 @@ from schemas.waveform import SAMPLE_RATE
 
 FILE_NAME = "dataset_info.json"
 
+TARGETS = ("distribution", "embedding")
+"""What a teacher gives: probabilities over its classes, or values that mean nothing one by one."""
+
 
 @dataclass(frozen=True)
 class TeacherInfo:
@@ -20,9 +23,10 @@ class TeacherInfo:
     Attributes:
         name: what the student's head is called too (`imagenet`, `places`).
         network: the vision network, by name or file.
-        classes: class names in the order of the outputs.
+        classes: class names in the order of the outputs; of an embedding a name for each value.
         preprocessing: how a frame became the network's input, in words.
         sha256: of the weights.
+        target: one of `TARGETS`.
     """
 
     name: str
@@ -30,6 +34,7 @@ class TeacherInfo:
     classes: list[str]
     preprocessing: str
     sha256: str
+    target: str = "distribution"
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,16 @@ class DatasetInfo:
         names = ", ".join(teacher.name for teacher in self.teachers)
         raise SchemaError(f"the data set has no teacher {name!r}; it has {names}")
 
+    @property
+    def classifiers(self) -> list[TeacherInfo]:
+        """The teachers that give distributions over classes."""
+        return [teacher for teacher in self.teachers if teacher.target == "distribution"]
+
+    @property
+    def embedders(self) -> list[TeacherInfo]:
+        """The teachers that give embeddings."""
+        return [teacher for teacher in self.teachers if teacher.target == "embedding"]
+
     def records(self, split: str) -> int:
         """Number of clips in a split."""
         return sum(shard.records for shard in self.splits.get(split, []))
@@ -165,6 +180,11 @@ class DatasetInfo:
                 and teacher.classes
                 and all(isinstance(name, str) for name in teacher.classes)
             )
+        ]
+        wrong += [
+            f"{teacher.name}'s target {teacher.target!r}"
+            for teacher in self.teachers
+            if teacher.target not in TARGETS
         ]
         if wrong:
             raise SchemaError(f"{where} doesn't fit the schema: {', '.join(wrong[:5])}")

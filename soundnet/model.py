@@ -135,7 +135,8 @@ class TrainedSoundNet:
         *,
         channels: str = "downmix",
     ) -> dict[str, Prediction]:
-        """Name what a sound comes from and where: class probabilities over time.
+        """Name what a sound comes from and where: class probabilities over time, of all heads but
+        those that learnt embeddings.
 
         Args:
             source: a file, or an array (samples,) or (samples, channels) with its `sample_rate`;
@@ -148,7 +149,13 @@ class TrainedSoundNet:
         Raises:
             media.MediaError: the file has no sound or can't be read; ffmpeg's words are in it.
         """
-        heads = self.heads
+        heads = {
+            name: classes
+            for name, classes in self.heads.items()
+            if name not in self.network.embeddings
+        }
+        if not heads:
+            raise ValueError("this network names nothing: its heads give embeddings; use embed")
         logits, timelines = self._hear(source, sample_rate, channels, tuple(heads))
         predictions = {}
         for name, values in logits.items():

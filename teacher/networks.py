@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,26 +24,31 @@ class Network:
     Attributes:
         build: gives the network itself, batch (N, size, size, 3) -> (N, classes). Those whose
             weights are known are not built before that is called.
-        classes: class names in the order of the outputs.
+        classes: class names in the order of the outputs; of an embedding a name for each value.
         sha256: of the weights' file; of a folder, of its files' names and hashes; of weights that
             Keras downloaded, of their arrays in the network's order.
-        logits: whether the outputs want a softmax.
+        outputs: what they are, one of `teacher.spec.OUTPUTS`.
     """
 
     build: Callable[[], Callable]
     classes: list[str]
     preprocessing: Preprocessing
     sha256: str
-    logits: bool = False
+    outputs: str = "probs"
 
 
 def open_network(spec: TeacherSpec) -> Network:
     """The network that a spec names, with its weights.
 
     Raises:
-        TeacherError: weights or class list missing, unknown or of another shape; the message says
-            what to do.
+        TeacherError: weights or class list missing, unknown or of another shape, or there is no
+            penultimate layer; the message says what to do.
     """
+    network = _open(spec)
+    return _embedding(spec, network) if spec.outputs == "embedding" else network
+
+
+def _open(spec: TeacherSpec) -> Network:
     if spec.network == "efficientnet_lite0":
         return _efficientnet_lite0(spec)
     if spec.network == "squeezenet_places365":
@@ -50,6 +56,29 @@ def open_network(spec: TeacherSpec) -> Network:
     if spec.is_file:
         return _file(spec)
     return _keras_application(spec)
+
+
+def _embedding(spec: TeacherSpec, network: Network) -> Network:
+    """The network up to what its last layer with weights hears, averaged over the picture."""
+    import keras
+
+    model = network.build()
+    if not isinstance(model, keras.Model):
+        raise TeacherError(
+            f"teacher {spec.name}: the layers of a SavedModel can't be told apart; give the "
+            ".keras file for outputs=embedding"
+        )
+    with _explained(f"teacher {spec.name}: {spec.network} has no layer before its last one"):
+        values = [layer for layer in model.layers if layer.weights][-1].input
+        if any(values is given for given in model.inputs):
+            raise ValueError("the last layer with weights hears the picture itself")
+        if len(values.shape) == 4:
+            # Not a global mean: its order of sums depends on a picture's place in the batch.
+            values = keras.layers.AveragePooling2D(values.shape[1:3])(values)
+        values = keras.layers.Flatten()(values)
+        cut = keras.Model(model.inputs, values)
+        names = [f"value {number}" for number in range(values.shape[-1])]
+    return dataclasses.replace(network, build=lambda: cut, classes=names, outputs="embedding")
 
 
 def _efficientnet_lite0(spec: TeacherSpec) -> Network:
@@ -103,7 +132,7 @@ def _keras_application(spec: TeacherSpec) -> Network:
 
 
 def _file(spec: TeacherSpec) -> Network:
-    names = _class_names(spec.classes)
+    names = _class_names(spec.classes) if spec.classes else []
     path = Path(spec.network)
     digest = _sha256(path)
     import keras
@@ -124,7 +153,7 @@ def _file(spec: TeacherSpec) -> Network:
         names,
         Preprocessing(spec.preprocessing, size or spec.size),
         digest,
-        logits=spec.outputs == "logits",
+        outputs=spec.outputs,
     )
 
 

@@ -27,7 +27,7 @@ KERAS_APPLICATIONS = {
 FILE_PREPROCESSING = ("efficientnet_lite", *KERAS_APPLICATIONS)
 """The kinds of preprocessing that a network from a file can ask for."""
 
-OUTPUTS = ("probs", "logits")
+OUTPUTS = ("probs", "logits", "embedding")
 
 SPEC_HELP = f"""\
 A teacher is NAME or NAME=NETWORK[,key=value...]. NAME names the student's head as well.
@@ -38,14 +38,19 @@ A teacher is NAME or NAME=NETWORK[,key=value...]. NAME names the student's head 
              places365CNN_mean.binaryproto in the folder
 
 NETWORK is one of
-  efficientnet_lite0     [weights=FILE.pth]
-  squeezenet_places365   [weights=FOLDER or FILE.keras]
+  efficientnet_lite0     [weights=FILE.pth] [outputs=embedding]
+  squeezenet_places365   [weights=FOLDER or FILE.keras] [outputs=embedding]
   a classifier of keras.applications (VGG16, ResNet50, MobileNetV2, ...); its ImageNet weights are
                          downloaded by Keras, or
                          [weights=FILE.h5] [classes=LIST, for weights with other classes]
+                         [outputs=embedding]
   a path to a .keras file or a SavedModel folder (a program: give only one that you trust)
                          classes=LIST preprocessing={"|".join(FILE_PREPROCESSING)}
-                         [size=PIXELS] [outputs=probs|logits]
+                         [size=PIXELS] [outputs=probs|logits|embedding]
+
+With outputs=embedding a teacher gives what the last layer with weights of its network hears (the
+penultimate layer), averaged over the picture, in place of a distribution; of a file it takes a
+.keras file, and no classes.
 
 LIST is imagenet1000, places365, places401, or a text file with one class name a line.
 
@@ -53,6 +58,7 @@ Examples: imagenet
           places=squeezenet_places365,weights=weights/places
           imagenet=VGG16
           birds=birds.keras,classes=birds.txt,preprocessing=tf,size=224
+          looks=efficientnet_lite0,outputs=embedding
 """
 
 
@@ -71,7 +77,8 @@ class TeacherSpec:
         classes: a list of `schemas.classes`, or a text file; None for the network's own.
         preprocessing: one of `FILE_PREPROCESSING`, for a network from a file.
         size: side of the network's input in pixels; None where the network says so itself.
-        outputs: whether a network from a file gives probabilities or logits.
+        outputs: "probs" or, of a network from a file, "logits"; "embedding" for its penultimate
+            layer.
     """
 
     name: str
@@ -91,8 +98,12 @@ class TeacherSpec:
             allowed = {"weights"}
             if self.network not in DEFAULTS.values():
                 allowed.add("classes")
+            if self.outputs == "embedding":
+                allowed.add("outputs")
         elif self.is_file:
-            allowed = {"classes", "preprocessing", "size", "outputs"}
+            allowed = {"preprocessing", "size", "outputs"}
+            if self.outputs != "embedding":
+                allowed.add("classes")
         else:
             raise TeacherError(
                 f"teacher {self.name}: no network {self.network!r}. There are "
@@ -105,7 +116,8 @@ class TeacherSpec:
                 f"teacher {self.name}: {self.network} takes no {', '.join(sorted(given - allowed))}"
                 f"; it takes {', '.join(sorted(allowed))}"
             )
-        if self.is_file and not (self.classes and self.preprocessing):
+        named = self.classes or self.outputs == "embedding"
+        if self.is_file and not (named and self.preprocessing):
             raise TeacherError(
                 f"teacher {self.name}: a network from a file needs classes=LIST and "
                 f"preprocessing={'|'.join(FILE_PREPROCESSING)}"
@@ -116,7 +128,7 @@ class TeacherSpec:
                 f"{', '.join(FILE_PREPROCESSING)}"
             )
         if self.outputs not in OUTPUTS:
-            raise TeacherError(f"teacher {self.name}: outputs are {' or '.join(OUTPUTS)}")
+            raise TeacherError(f"teacher {self.name}: outputs are {', '.join(OUTPUTS)}")
         if self.size is not None and not 1 <= self.size <= 4096:
             raise TeacherError(f"teacher {self.name}: size {self.size} is not in 1 to 4096 pixels")
 

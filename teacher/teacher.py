@@ -1,4 +1,4 @@
-"""A loaded teacher: frames in, class distributions out."""
+"""A loaded teacher: frames in, class distributions or embeddings out."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Teacher:
         self.preprocess = network.preprocessing
         self.info = _info(spec, network)
         self.batch = batch
-        self._logits = network.logits
+        self._outputs = network.outputs
         size = network.preprocessing.size
         model = network.build()
 
@@ -52,7 +52,7 @@ class Teacher:
 
     @property
     def classes(self) -> list[str]:
-        """Class names in the order of the outputs."""
+        """Class names in the order of the outputs; of an embedding a name for each value."""
         return self.info.classes
 
     def predict(self, batch: np.ndarray) -> np.ndarray:
@@ -62,10 +62,11 @@ class Teacher:
             batch: float32 (N, size, size, 3), as `preprocess` gives it.
 
         Returns:
-            float32 (N, classes), each row a distribution.
+            float32 (N, classes), each row a distribution, or an embedding.
 
         Raises:
-            TeacherError: a batch of another shape, or the outputs aren't distributions.
+            TeacherError: a batch of another shape, or the outputs aren't distributions (of an
+                embedding: finite).
         """
         size = self.preprocess.size
         if batch.ndim != 4 or batch.shape[1:] != (size, size, 3) or batch.dtype != np.float32:
@@ -78,14 +79,14 @@ class Teacher:
             part = batch[start : start + self.batch]
             padding = [(0, self.batch - len(part)), (0, 0), (0, 0), (0, 0)]
             outputs = self._forward(np.pad(part, padding)).numpy()[: len(part)]
-            probs[start : start + self.batch] = self._distributions(outputs)
+            probs[start : start + self.batch] = self._checked(outputs)
         return probs
 
     def __call__(self, frames: Sequence[np.ndarray]) -> np.ndarray:
         """What the network says of RGB pictures, float32 (N, classes)."""
         return self.predict(self.preprocess(frames))
 
-    def _distributions(self, outputs: np.ndarray) -> np.ndarray:
+    def _checked(self, outputs: np.ndarray) -> np.ndarray:
         where = f"teacher {self.info.name} ({self.info.network})"
         if outputs.ndim != 2 or outputs.shape[1] != len(self.classes):
             raise TeacherError(
@@ -94,9 +95,11 @@ class Teacher:
             )
         if not np.isfinite(outputs).all():
             raise TeacherError(f"{where} gives outputs that aren't finite; its weights are broken")
+        if self._outputs == "embedding":
+            return outputs
         sums = outputs.sum(axis=1)
         distributions = outputs.min() >= 0 and np.abs(sums - 1).max() <= SUM_TOLERANCE
-        if self._logits:
+        if self._outputs == "logits":
             if distributions:
                 raise TeacherError(f"{where} gives probabilities already; leave out outputs=logits")
             powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
@@ -157,4 +160,5 @@ def _info(spec: TeacherSpec, network: Network) -> TeacherInfo:
         classes=network.classes,
         preprocessing=network.preprocessing.words,
         sha256=network.sha256,
+        target="embedding" if spec.outputs == "embedding" else "distribution",
     )

@@ -1,6 +1,6 @@
 """What learns: TFRecords in, weights out (Keras; `python -m trainer.task`).
 
-`network`   SoundNet-8, SoundNet-5 and a deeper one as tables of layers, with their arithmetic of steps
+`network`   SoundNet-8, SoundNet-5 and a deeper one as tables of layers, and the times of outputs
 `layers`    batch normalisation, fused where the backend is TensorFlow
 `losses`    how far a student is from its teachers
 `config`    every setting of a run; the defaults are the published recipe

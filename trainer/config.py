@@ -75,6 +75,11 @@ class Config:
         "kl", "what is made small; l2 is the paper's ablation", choices=("kl", "l2")
     )
     loss_scale: float = _setting(250.0, "the loss is multiplied by this (the authors' lambda)")
+    embedding_loss: str = _setting(
+        "cosine",
+        "the same for teachers of embeddings (beyond the paper)",
+        choices=("cosine", "l2"),
+    )
     steps: int = _setting(100_000, "training steps, one batch each", resume=True)
     batch_size: int = _setting(64, "clips in a batch, over all GPUs together", unit="CLIPS")
     learning_rate: float = _setting(1e-3, "of Adam")

@@ -272,7 +272,8 @@ def _check_record(record: clip.ClipRecord, info: DatasetInfo) -> None:
             f"{record.clip_id} has {steps} label steps, more than {info.steps_per_clip}"
         )
     for teacher in info.teachers:
-        found = record.probs.get(teacher.name)
+        said = record.embeddings if teacher.target == "embedding" else record.probs
+        found = said.get(teacher.name)
         if found is None or found.shape[1] != len(teacher.classes):
             raise SchemaError(
                 f"{record.clip_id} has {'nothing' if found is None else found.shape[1]} of the "

@@ -27,7 +27,7 @@ def save_saved_model(model: SoundNet, folder: str) -> None:
 
     Its signature `serving_default` takes `waveform` float32 (batch, samples), -256..256, 22,050 Hz,
     of any length but 0 (what is too short for the network is tiled), and gives by the name of each
-    head its probabilities (batch, steps, classes). The class names are in
+    head its probabilities (batch, steps, classes), or its embeddings. The class names are in
     `assets.extra/heads.json`.
     """
     shortest = model.architecture.min_samples(model.architecture.names[-1])
@@ -38,7 +38,10 @@ def save_saved_model(model: SoundNet, folder: str) -> None:
         repeats = (shortest + samples - 1) // samples
         tiled = tf.tile(waveform, [1, tf.maximum(repeats, 1)])
         logits = model(tiled[:, : tf.maximum(samples, shortest)], training=False)
-        return {name: tf.nn.softmax(values) for name, values in logits.items()}
+        return {
+            name: values if name in model.embeddings else tf.nn.softmax(values)
+            for name, values in logits.items()
+        }
 
     module = tf.Module()
     # Not the model: Keras's variables and TensorFlow's inside them would both be written.

@@ -206,6 +206,7 @@ class SoundNet(keras.Model):
         depth: 8, 5 or 18; see `ARCHITECTURES`.
         heads: by the name of a teacher its class names, in the order of the outputs.
         classifier: end as in `CLASSIFIERS`, to be trained with labels.
+        embeddings: the heads whose outputs are embeddings, not logits.
 
     Example:
 
@@ -223,6 +224,7 @@ class SoundNet(keras.Model):
         depth: int,
         heads: Mapping[str, Iterable[str]],
         classifier: bool = False,
+        embeddings: Iterable[str] = (),
         **kwargs,
     ) -> None:
         if depth not in ARCHITECTURES:
@@ -241,6 +243,9 @@ class SoundNet(keras.Model):
                 )
             if not names:
                 raise ValueError(f"the head {name!r} has no classes")
+        embeddings = frozenset(embeddings)
+        if strange := embeddings - set(heads):
+            raise ValueError(f"embeddings {', '.join(sorted(strange))} are no heads")
         waveform = keras.Input((None,), name="waveform")  # (batch, samples)
         activations = {}
         x = keras.ops.expand_dims(waveform, -1)  # (batch, samples, 1)
@@ -257,6 +262,7 @@ class SoundNet(keras.Model):
         super().__init__(inputs=waveform, outputs=outputs, **kwargs)
         self.depth = depth
         self.classifier = classifier
+        self._embeddings = embeddings
         self._heads = _Untracked(heads)
         self._activations = _Untracked(activations | outputs)
 
@@ -269,6 +275,11 @@ class SoundNet(keras.Model):
     def heads(self) -> dict[str, tuple[str, ...]]:
         """By the name of a head its class names, in the order of the outputs."""
         return dict(self._heads.items)
+
+    @property
+    def embeddings(self) -> frozenset[str]:
+        """The heads whose outputs are embeddings; those of all others are logits."""
+        return self._embeddings
 
     def call(self, inputs, training=None, mask=None):
         samples = keras.ops.shape(inputs)[1]
@@ -317,6 +328,7 @@ class SoundNet(keras.Model):
             "depth": self.depth,
             "heads": {name: list(names) for name, names in self.heads.items()},
             "classifier": self.classifier,
+            "embeddings": sorted(self.embeddings),
         }
 
     @classmethod

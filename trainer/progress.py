@@ -113,7 +113,10 @@ class RunLog:
         """Metrics of a validation; always printed."""
         self._write("validation", step, metrics)
         by_teacher = "; ".join(
-            f"{name}: KL {metrics[f'kl/{name}']:.3f} nats (best constant "
+            f"{name}: cosine {metrics[f'cosine/{name}']:.3f} (best constant "
+            f"{metrics[f'cosine_constant/{name}']:.3f})"
+            if f"cosine/{name}" in metrics
+            else f"{name}: KL {metrics[f'kl/{name}']:.3f} nats (best constant "
             f"{metrics[f'kl_constant/{name}']:.3f}), top-1 {metrics[f'top1/{name}']:.1%}, "
             f"top-5 {metrics[f'top5/{name}']:.1%}"
             for name in teachers

@@ -94,11 +94,13 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
     keras.utils.set_random_seed(config.seed + 1)
 
     with strategy.scope():
-        model = SoundNet(config.depth, {t.name: t.classes for t in info.teachers})
+        heads = {t.name: t.classes for t in info.teachers}
+        embedders = frozenset(t.name for t in info.embedders)
+        model = SoundNet(config.depth, heads, embeddings=embedders)
         # What is validated and written out: the network itself, or a running mean of its weights.
         judged = model
         if config.average:
-            judged = SoundNet(config.depth, model.heads)
+            judged = SoundNet(config.depth, heads, embeddings=embedders)
             judged.set_weights(model.get_weights())
         optimizer = keras.optimizers.Adam(
             _learning_rate(config), config.beta_1, config.beta_2, config.epsilon
@@ -134,7 +136,12 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
         with tf.GradientTape() as tape:
             logits = model(batch["waveform"], training=True)
             loss, terms = losses.distillation_loss(
-                batch["probs"], logits, config.loss, config.loss_scale
+                batch["probs"],
+                logits,
+                config.loss,
+                config.loss_scale,
+                embedders,
+                config.embedding_loss,
             )
             # Gradients are summed over the replicas.
             share = loss / replicas
@@ -143,6 +150,9 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
         metrics = {"loss": loss}
         for name, targets in batch["probs"].items():
             metrics[f"loss/{name}"] = terms[name]
+            if name in embedders:
+                metrics[f"cosine/{name}"] = tf.reduce_mean(losses.cosine(targets, logits[name]))
+                continue
             for k in (1, 5):
                 agrees = losses.agreement(targets, logits[name], k)
                 metrics[f"top{k}/{name}"] = tf.reduce_mean(agrees)
@@ -169,15 +179,25 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
         sums = {}
         for name, targets in batch["probs"].items():
             weight = tf.broadcast_to(batch["weight"][:, None], tf.shape(targets)[:2])
-            constant = tf.math.log(tf.maximum(tf.cast(mean_targets[name], tf.float32), 1e-12))
-            values = {
-                "loss": losses.LOSSES[config.loss](targets, logits[name]),
-                "kl": losses.kl(targets, logits[name]),
-                "kl_constant": losses.kl(targets, constant),
-                "top1": losses.agreement(targets, logits[name], 1),
-                "top5": losses.agreement(targets, logits[name], 5),
-                "weight": tf.ones_like(weight),
-            }
+            constant = tf.cast(mean_targets[name], tf.float32)
+            if name in embedders:
+                values = {
+                    "loss": losses.EMBEDDING_LOSSES[config.embedding_loss](targets, logits[name]),
+                    "cosine": losses.cosine(targets, logits[name]),
+                    "cosine_constant": losses.cosine(
+                        targets, tf.broadcast_to(constant, tf.shape(targets))
+                    ),
+                }
+            else:
+                constant = tf.math.log(tf.maximum(constant, 1e-12))
+                values = {
+                    "loss": losses.LOSSES[config.loss](targets, logits[name]),
+                    "kl": losses.kl(targets, logits[name]),
+                    "kl_constant": losses.kl(targets, constant),
+                    "top1": losses.agreement(targets, logits[name], 1),
+                    "top5": losses.agreement(targets, logits[name], 5),
+                }
+            values["weight"] = tf.ones_like(weight)
             for key, value in values.items():
                 sums[f"{key}/{name}"] = tf.reduce_sum(tf.cast(weight * value, tf.float64))
         return sums
@@ -199,9 +219,9 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
                 sums[name] += float(value)
         metrics = {}
         for teacher in info.teachers:
-            weight = sums[f"weight/{teacher.name}"]
-            for key in ("loss", "kl", "kl_constant", "top1", "top5"):
-                metrics[f"{key}/{teacher.name}"] = sums[f"{key}/{teacher.name}"] / weight
+            weight = sums.pop(f"weight/{teacher.name}")
+            for key in [key for key in sums if key.endswith(f"/{teacher.name}")]:
+                metrics[key] = sums[key] / weight
             # The same scale as the training's loss.
             metrics[f"loss/{teacher.name}"] *= config.loss_scale / len(teacher.classes)
         terms = [metrics[f"loss/{teacher.name}"] for teacher in info.teachers]

@@ -107,7 +107,7 @@ def report(settings: ReportSettings, console: Console) -> dict:
                 "of": sum(map(len, info.splits.values())),
                 "records": shards.records,
             },
-            "teachers": [shards.tallies[t.name].to_dict(t) for t in info.teachers],
+            "teachers": [shards.tallies[t.name].to_dict(t) for t in info.classifiers],
         }
         sounds = ledger.duplicates()[2]
         found["facts"]["duplicate_clips"] = duplicate_clips(store, info.runs, sounds)
@@ -218,7 +218,7 @@ def _samples(store: Store, info: DatasetInfo, picks: Sequence[Pick], faults: Fau
     for pick in picks:
         try:
             data = read_record(store, pick.file, pick.offset)
-            samples.append(_sample(ClipRecord.from_bytes(data), pick.split, info.teachers))
+            samples.append(_sample(ClipRecord.from_bytes(data), pick.split, info.classifiers))
         except (SchemaError, OSError) as error:
             faults.add(pick.file, f"{pick.clip_id}: {error}")
     return samples

@@ -156,7 +156,11 @@ class ShardFigures:
     def __init__(self, teachers: Sequence[TeacherInfo], samples: int) -> None:
         self.teachers = teachers
         self.records = self.with_frames = 0
-        self.tallies = {teacher.name: Tally(len(teacher.classes)) for teacher in teachers}
+        self.tallies = {
+            teacher.name: Tally(len(teacher.classes))
+            for teacher in teachers
+            if teacher.target == "distribution"
+        }
         self.picks = Picks(samples)
         self.faults = Faults()
 
@@ -191,10 +195,16 @@ class ShardFigures:
             )
             self.with_frames += "frames" in features
             for teacher in self.teachers:
-                values = np.frombuffer(_one(features, teacher_feature(teacher.name)), "<f2")
+                feature = teacher_feature(teacher.name, teacher.target)
+                values = np.frombuffer(_one(features, feature), "<f2")
                 if not steps or len(values) % steps:
                     raise SchemaError(f"{teacher.name} said nothing of its {steps} label steps")
-                likeliest.append(self.tallies[teacher.name].add(values.reshape(steps, -1)))
+                if teacher.name in self.tallies:
+                    likeliest.append(self.tallies[teacher.name].add(values.reshape(steps, -1)))
+                elif len(values) != steps * len(teacher.classes) or not np.isfinite(values).all():
+                    raise SchemaError(
+                        f"{teacher.name} gave no {len(teacher.classes)} numbers a label step"
+                    )
         except (SchemaError, DecodeError, ValueError) as error:
             self.faults.add(file, f"the record at byte {offset}: {error}")
             return

@@ -72,6 +72,26 @@ def test_tf_data_reads_waveform_and_probs(codec, steps):
         np.testing.assert_array_equal(parsed["probs"][name], probs.astype(np.float32))
 
 
+def test_an_embedding_travels_under_a_name_of_its_own():
+    values = np.random.default_rng(0).normal(0, 3, (3, 6)).astype(np.float16)
+    record = a_record(embeddings={"looks": values})
+    back = ClipRecord.from_bytes(record.to_bytes())
+    np.testing.assert_array_equal(back.embeddings["looks"], values)
+    assert set(back.probs) == {"imagenet", "places"}
+    looks = TeacherInfo("looks", "n", [f"value {i}" for i in range(6)], "", "", "embedding")
+    info = dataclasses.replace(INFO, teachers=[*INFO.teachers, looks])
+    assert (info.embedders, info.classifiers) == ([looks], INFO.teachers)
+    assert DatasetInfo.from_json(info.to_json()) == info
+    parsed = parse_in_graph(tf.constant(record.to_bytes()), info)
+    np.testing.assert_array_equal(parsed["probs"]["looks"], values.astype(np.float32))
+    too_large = np.full((3, 6), np.inf, np.float16)
+    with pytest.raises(SchemaError, match="looks"):
+        a_record(embeddings={"looks": too_large}).to_bytes()
+    strange = dataclasses.replace(looks, target="feeling")
+    with pytest.raises(SchemaError, match="looks's target 'feeling'"):
+        DatasetInfo.from_json(dataclasses.replace(info, teachers=[strange]).to_json())
+
+
 def test_labels_must_match_the_label_steps():
     short = {"imagenet": np.ones((2, 7), np.float16)}
     with pytest.raises(SchemaError, match=r"\(2, 7\) for 3 label steps"):

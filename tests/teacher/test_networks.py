@@ -122,6 +122,50 @@ def test_files_of_every_kind_say_the_same(small: Path) -> None:
     np.testing.assert_allclose(saved, probs, atol=1e-6)
 
 
+def embedder(small: Path, file: str, **options: object) -> TeacherSpec:
+    return TeacherSpec(
+        "looks", str(small / file), preprocessing="tf", outputs="embedding", **options
+    )
+
+
+def test_an_embedding_is_what_the_last_layer_hears(small: Path) -> None:
+    """The last layer, applied to it here, gives what the whole network says."""
+    import keras
+
+    teacher = load(embedder(small, "probs.keras"))
+    values = teacher(FRAMES)
+    assert values.shape == (3, 4)
+    assert (teacher.info.target, teacher.classes[3]) == ("embedding", "value 3")
+    kernel, bias = keras.saving.load_model(small / "probs.keras").layers[-1].get_weights()
+    expected = load(spec(small, "probs.keras"))(FRAMES)
+    np.testing.assert_allclose(keras.ops.softmax(values @ kernel + bias), expected, atol=1e-6)
+    with pytest.raises(TeacherError, match="SavedModel can't be told apart"):
+        load(embedder(small, "saved", size=32))
+    flat = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten(name="all")])
+    flat.add(keras.layers.Dense(2))
+    flat.save(small / "flat.keras")
+    assert load(embedder(small, "flat.keras"))(FRAMES).shape == (3, 32 * 32 * 3)
+    keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(2, 3)]).save(
+        small / "one.keras"
+    )
+    with pytest.raises(TeacherError, match="no layer before its last one.*hears the picture"):
+        load(embedder(small, "one.keras"))
+
+
+def test_an_embedding_of_a_network_of_keras(mobilenet) -> None:
+    """Its last layer with weights is a convolution over a picture of 1 x 1."""
+    import keras
+
+    model, folder = mobilenet
+    text = f"looks=MobileNet,weights={folder / 'net.h5'},classes={folder / 'classes.txt'}"
+    values = load(parse_spec(f"{text},outputs=embedding"))(FRAMES)
+    assert values.shape == (3, 1024)
+    kernel, bias = model.get_layer("conv_preds").get_weights()
+    expected = load(parse_spec(text))(FRAMES)
+    found = keras.ops.softmax(values @ kernel[0, 0] + bias)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_what_a_data_set_says_of_a_file(small: Path) -> None:
     info = describe(spec(small, "probs.keras"))
     assert (info.name, info.network, info.classes) == (

@@ -39,6 +39,14 @@ from teacher import SPEC_HELP, TeacherError, TeacherSpec, parse_spec
             "x=./saved,classes=c.txt,preprocessing=raw,outputs=logits",
             TeacherSpec("x", "./saved", classes="c.txt", preprocessing="raw", outputs="logits"),
         ),
+        (
+            "looks=VGG16,outputs=embedding",
+            TeacherSpec("looks", "VGG16", outputs="embedding"),
+        ),
+        (
+            "looks=./net.keras,preprocessing=raw,outputs=embedding",
+            TeacherSpec("looks", "./net.keras", preprocessing="raw", outputs="embedding"),
+        ),
     ],
 )
 def test_the_grammar(text: str, spec: TeacherSpec) -> None:
@@ -60,7 +68,9 @@ def test_the_grammar(text: str, spec: TeacherSpec) -> None:
         ("birds=/n.keras,classes=c,preprocessing=vgg", "efficientnet_lite, caffe, tf, torch, raw"),
         ("birds=/n.keras,classes=c,preprocessing=tf,size=big", "not a number of pixels"),
         ("birds=/n.keras,classes=c,preprocessing=tf,size=0", "1 to 4096"),
-        ("birds=/n.keras,classes=c,preprocessing=tf,outputs=odds", "probs or logits"),
+        ("birds=/n.keras,classes=c,preprocessing=tf,outputs=odds", "probs, logits, embedding"),
+        ("imagenet=VGG16,outputs=logits", "VGG16 takes no outputs"),
+        ("x=./n.keras,classes=c,preprocessing=tf,outputs=embedding", "takes no classes"),
         ("a/b=VGG16", "letters, digits and _"),
         ("", "There are imagenet, places"),
     ],
@@ -73,9 +83,9 @@ def test_a_mistake_is_told_what_there_is(text: str, says: str) -> None:
 
 def test_every_example_of_the_help_is_read() -> None:
     examples = SPEC_HELP.split("Examples:")[1].split()
-    assert len(examples) == 4
+    assert len(examples) == 5
     for example in examples:
-        assert parse_spec(example).name in ("imagenet", "places", "birds")
+        assert parse_spec(example).name in ("imagenet", "places", "birds", "looks")
 
 
 def test_the_command_line_needs_no_tensorflow() -> None:

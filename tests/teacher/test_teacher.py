@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from teacher import BATCH, Teacher, TeacherError
+from teacher import BATCH, Teacher, TeacherError, load, parse_spec
 
 
 @pytest.fixture(params=["imagenet", "places"])
@@ -34,6 +36,25 @@ def test_answers_are_bit_equal_in_every_batch_and_order(
         np.testing.assert_array_equal(np.concatenate(parts), together, err_msg=f"batches of {size}")
     order = np.random.default_rng(1).permutation(33)
     np.testing.assert_array_equal(teacher.predict(batch[order]), together[order])
+
+
+@pytest.mark.parametrize(("name", "values"), [("imagenet", 1280), ("places", 512)])
+def test_the_usual_teachers_give_embeddings_too(
+    name: str, values: int, data_dir: Path, photographs: dict[str, np.ndarray]
+) -> None:
+    """Bit-equal in every batch, and closest between two pictures of one thing."""
+    weights = f",weights={data_dir / 'weights'}" if name == "places" else ""
+    network = {"imagenet": "efficientnet_lite0", "places": "squeezenet_places365"}[name]
+    looks = load(parse_spec(f"looks={network}{weights},outputs=embedding"))
+    assert looks.info.target == "embedding"
+    frames = list(photographs.values())[:5]
+    together = looks([*frames, frames[2][:, ::-1]])
+    assert together.shape == (6, values)
+    for number, frame in enumerate(frames):
+        np.testing.assert_array_equal(looks([frame])[0], together[number])
+    unit = together / np.linalg.norm(together, axis=1, keepdims=True)
+    likeness = unit[5] @ unit[:5].T
+    assert likeness.argmax() == 2  # its mirror image
 
 
 def test_answers_are_distributions_over_the_classes(teacher: Teacher, batch: np.ndarray) -> None:

@@ -62,6 +62,10 @@ def write_data_set(
         TeacherInfo(name, "test", [f"{name} {i}" for i in range(classes)], "none", "0" * 64)
         for name, classes in CLASSES.items()
     ]
+    some = next((clip for shards in splits.values() for clips in shards for clip in clips), None)
+    for name, values in (some.embeddings if some else {}).items():
+        names = [f"value {i}" for i in range(values.shape[1])]
+        teachers.append(TeacherInfo(name, "test", names, "none", "0" * 64, "embedding"))
     values = {"teachers": teachers, "audio_codec": codec, "splits": described} | changes
     (folder / FILE_NAME).write_text(DatasetInfo(**values).to_json())
     return folder

@@ -68,6 +68,25 @@ def test_l2_is_the_squared_distance_of_the_distributions():
     assert float(loss) == pytest.approx(np.mean(both), rel=1e-4)
 
 
+def test_embeddings_teach_by_their_angle_or_their_distance():
+    random = np.random.default_rng(1)
+    t, s = (random.normal(0, 2, (3, 4, 16)).astype("float32") for _ in range(2))
+    cosines = (t * s).sum(-1) / np.linalg.norm(t, axis=-1) / np.linalg.norm(s, axis=-1)
+    np.testing.assert_allclose(losses.cosine(t, s), cosines, rtol=1e-4)
+    np.testing.assert_allclose(losses.cosine_distance(t, 7 * t), 0, atol=1e-6)
+    squares = ((t - s) ** 2).sum(-1)
+    np.testing.assert_allclose(losses.squared_distance(t, s), squares, rtol=1e-5)
+    targets, logits = a_batch()
+    _, published = losses.distillation_loss(targets, logits)
+    for kind, expected in (("cosine", 1 - cosines), ("l2", squares)):
+        total, terms = losses.distillation_loss(
+            {**targets, "looks": t}, {**logits, "looks": s}, "kl", 250.0, {"looks"}, kind
+        )
+        assert float(terms["looks"]) == pytest.approx(250 * expected.mean() / 16, rel=1e-4)
+        assert float(terms["places"]) == float(published["places"])
+        assert float(total) == pytest.approx(np.mean([float(v) for v in terms.values()]), rel=1e-5)
+
+
 def test_what_does_not_fit_is_refused():
     targets, logits = a_batch()
     with pytest.raises(ValueError, match=r"teachers \['places'\] can't teach"):

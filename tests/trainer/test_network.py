@@ -254,11 +254,12 @@ def test_too_short_a_waveform_is_refused_with_advice(soundnet8):
         (8, {"a/b": ["x"]}, "can't name a head"),
         (8, {"conv8": ["x"]}, "can't name a head"),
         (8, {"a": []}, "has no classes"),
+        (8, {"a": ["x"]}, "embeddings b are no heads"),
     ],
 )
 def test_networks_that_cannot_be(depth, heads, message):
     with pytest.raises(ValueError, match=message):
-        SoundNet(depth, heads)
+        SoundNet(depth, heads, embeddings=["b"] if "embeddings" in message else [])
 
 
 @pytest.mark.parametrize("depth", [8, 5, 18])

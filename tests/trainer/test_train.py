@@ -336,6 +336,52 @@ def test_a_run_with_everything_on_goes_on_bit_for_bit(beyond_the_paper, tmp_path
         train(dataclasses.replace(stopped, steps=6))
 
 
+def test_an_embedding_is_learnt_by_its_angle(tmp_path, data_set_writer, clip_maker, capsys):
+    """The label steps' vectors are of unit length, near one another: their pitch is seen in them
+    when the student's are nearer to each clip's own than the mean is."""
+    random = np.random.default_rng(0)
+    clips = []
+    for number in range(4):
+        clip = clip_maker(number, steps=2)
+        values = random.normal(0, 1, (7, 5))[clip.probs["places"].argmax(1)]
+        clips.append(dataclasses.replace(clip, embeddings={"looks": values.astype(np.float16)}))
+    folder = data_set_writer(
+        tmp_path / "data", {"train": [clips], "validation": [clips[:3]]}, clip_seconds=10.0
+    )
+    settings = config(
+        folder,
+        tmp_path / "model",
+        teachers=("places", "looks"),
+        batch_size=4,
+        steps=12,
+        shift=False,
+    )
+    result = train(settings)
+    network = keras.saving.load_model(result.model)
+    assert network.embeddings == {"looks"}
+    cosines, constants, distances = [], [], []
+    info = data.usable_info(settings)
+    for batch in data.validation_batches(dataclasses.replace(settings, batch_size=1), info):
+        t, s = batch["probs"]["looks"].numpy()[0], network(batch["waveform"])["looks"].numpy()[0]
+        mean = np.mean([clip.embeddings["looks"].astype(float) for clip in clips], (0, 1))
+        for vector, kept in ((s, cosines), (mean[None], constants)):
+            norms = np.linalg.norm(t, axis=-1) * np.linalg.norm(vector, axis=-1)
+            kept.append((t * vector).sum(-1) / norms)
+        distances.append(1 - cosines[-1])
+    row = rows(tmp_path / "model", "validation")[-1]
+    assert row["cosine/looks"] == pytest.approx(np.mean(cosines), abs=1e-3)
+    assert row["cosine_constant/looks"] == pytest.approx(np.mean(constants), abs=2e-2)
+    assert row["loss/looks"] == pytest.approx(250 * np.mean(distances) / 5, rel=1e-2)
+    assert not any(key in row for key in ("kl/looks", "top1/looks"))
+    first, *_, last = (r["cosine/looks"] for r in rows(tmp_path / "model", "train"))
+    assert last > first + 0.1
+    assert "looks: cosine " in capsys.readouterr().out
+    served = tf.saved_model.load(str(tmp_path / "model" / "saved_model"))
+    waveform = np.random.default_rng(0).normal(0, 20, (1, 100_000)).astype("float32")
+    found = served.signatures["serving_default"](waveform=tf.constant(waveform))["looks"]
+    np.testing.assert_allclose(found, network(waveform)["looks"], atol=1e-5)
+
+
 def test_a_residual_network_learns(short_data_set, tmp_path):
     settings = config(short_data_set, tmp_path, depth=18, align=True, steps=3, learning_rate=1e-2)
     train(settings)

@@ -342,6 +342,17 @@ class TestClasses:
         assert found["teachers"][0]["clips"] == found["shards"]["records"] < 40
         assert "from 4 of 8 shards" in terminal(folder, shards=2)
 
+    def test_embeddings_are_checked_but_have_no_classes_to_show(self, tmp_path):
+        looks = TeacherInfo("looks", "net", ["value 0", "value 1"], "", "0" * 64, "embedding")
+        good = clip("a", teachers=(OBJECTS,), embeddings={"looks": np.float16([[-9, 3]] * 2)})
+        short = clip("b", teachers=(OBJECTS,), embeddings={"looks": np.float16([[-9]] * 2)})
+        folder = write(tmp_path / "data", None, {"train": [good, short]}, (OBJECTS, looks))
+        found = look(folder, page=str(tmp_path / "page.html"))
+        assert [teacher["name"] for teacher in found["teachers"]] == ["objects"]
+        (fault,) = found["damage"]
+        assert "looks gave no 2 numbers a label step" in fault["message"]
+        assert "<audio" in (tmp_path / "page.html").read_text()
+
     def test_without_teachers_the_records_are_still_checked(self, tmp_path):
         folder = write(tmp_path / "data", None, {"train": [clip("a", probs={})]}, teachers=())
         found = look(folder, page=str(tmp_path / "page.html"))
