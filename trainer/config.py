@@ -33,9 +33,10 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass
+from typing import Self
 
 
-def _setting(default, help: str, *, resume: bool = False, choices: tuple = (), unit: str = ""):
+def setting(default, help: str, *, resume: bool = False, choices: tuple = (), unit: str = ""):
     """A field with its help; `resume`: a run may go on with another value of it."""
     metadata = {"help": help, "resume": resume, "choices": choices, "unit": unit}
     if default is dataclasses.MISSING:
@@ -43,113 +44,156 @@ def _setting(default, help: str, *, resume: bool = False, choices: tuple = (), u
     return dataclasses.field(default=default, metadata=metadata)
 
 
+MAX_SEED = 2**32 - 2
+"""NumPy's seeds have 32 bits, and TensorFlow gets one more than ours."""
+
+
+class Settings:
+    """What every run's frozen dataclass of settings can do."""
+
+    def _check_choices(self) -> None:
+        for field in dataclasses.fields(self):
+            value, choices = getattr(self, field.name), field.metadata["choices"]
+            if choices and value not in choices:
+                known = ", ".join(map(str, choices))
+                raise ValueError(f"{option(field.name)} is {value!r}; choose one of {known}")
+
+    def _check_positive(self, *names: str) -> None:
+        for name in names:
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{option(name)} is {getattr(self, name)}; more than 0 is wanted")
+
+    def _check_up_to(self, **most: float) -> None:
+        for name, limit in most.items():
+            if not 0 <= getattr(self, name) <= limit:
+                raise ValueError(
+                    f"{option(name)} is {getattr(self, name)}; 0 to {limit:,} is wanted"
+                )
+
+    def _check_shares(self, *names: str) -> None:
+        for name in names:
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{option(name)} is {getattr(self, name)}; 0 to below 1 is wanted")
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote; raises `ValueError` where it isn't that."""
+        try:
+            values = json.loads(text).items()
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values})
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"not the settings of a training run: {error}") from error
+
+    def _may_change(self, field: dataclasses.Field) -> bool:
+        """Whether a run may go on with another value."""
+        return field.metadata["resume"]
+
+    def differs_from(self, other: Settings) -> list[str]:
+        """The options in which two runs differ that would have to be the same to be one run."""
+        return [
+            option(field.name)
+            for field in dataclasses.fields(self)
+            if not self._may_change(field)
+            and getattr(self, field.name) != getattr(other, field.name)
+        ]
+
+
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """A training run; see `python -m trainer.task --help`.
 
     Raises:
         ValueError: a value that makes no sense; the message names the option.
     """
 
-    data: str = _setting(
+    data: str = setting(
         dataclasses.MISSING,
         "folder of a data set that `python -m pipeline` made (local or gs://)",
         resume=True,
         unit="DIR",
     )
-    model_dir: str = _setting(
+    model_dir: str = setting(
         dataclasses.MISSING,
         "folder for checkpoints, curves and the trained network; a run that was stopped goes on",
         resume=True,
         unit="DIR",
     )
-    depth: int = _setting(
+    depth: int = setting(
         8,
         "convolutions of the network: the paper's 8 or 5, or 18 (8 with five residual units)",
         choices=(8, 5, 18),
     )
-    teachers: tuple[str, ...] = _setting(
+    teachers: tuple[str, ...] = setting(
         (), "learn from these teachers of the data set only (default: all)", unit="NAME"
     )
-    loss: str = _setting(
+    loss: str = setting(
         "kl", "what is made small; l2 is the paper's ablation", choices=("kl", "l2")
     )
-    loss_scale: float = _setting(250.0, "the loss is multiplied by this (the authors' lambda)")
-    embedding_loss: str = _setting(
+    loss_scale: float = setting(250.0, "the loss is multiplied by this (the authors' lambda)")
+    embedding_loss: str = setting(
         "cosine",
         "the same for teachers of embeddings (beyond the paper)",
         choices=("cosine", "l2"),
     )
-    steps: int = _setting(100_000, "training steps, one batch each", resume=True)
-    batch_size: int = _setting(64, "clips in a batch, over all GPUs together", unit="CLIPS")
-    learning_rate: float = _setting(1e-3, "of Adam")
-    beta_1: float = _setting(0.9, "of Adam")
-    beta_2: float = _setting(0.999, "of Adam")
-    epsilon: float = _setting(1e-8, "of Adam")
-    seed: int = _setting(0, "of the first weights, the clips' order and the augmentations")
-    shift: bool = _setting(
+    steps: int = setting(100_000, "training steps, one batch each", resume=True)
+    batch_size: int = setting(64, "clips in a batch, over all GPUs together", unit="CLIPS")
+    learning_rate: float = setting(1e-3, "of Adam")
+    beta_1: float = setting(0.9, "of Adam")
+    beta_2: float = setting(0.999, "of Adam")
+    epsilon: float = setting(1e-8, "of Adam")
+    seed: int = setting(0, "of the first weights, the clips' order and the augmentations")
+    shift: bool = setting(
         False,
         "augment: turn each clip and its labels round by a random number of whole label steps",
     )
-    gain_db: float = _setting(
+    gain_db: float = setting(
         0.0, "augment: change each clip's volume at random by up to so much", unit="DB"
     )
-    align: bool = _setting(
+    align: bool = setting(
         False,
         "beyond the paper: tell each output what the teachers saw where it listens, not what they "
         "saw in the label step of its number",
     )
-    crop: float = _setting(
+    crop: float = setting(
         0.0,
         "augment, beyond the paper: hear a piece of so many seconds from a random place of each "
         "clip (0: all of it)",
         unit="SECONDS",
     )
-    mix: float = _setting(
+    mix: float = setting(
         0.0,
         "augment, beyond the paper: mix each clip and its labels with another's, by shares from "
         "Beta(A, A) (0: don't)",
         unit="A",
     )
-    schedule: str = _setting(
+    schedule: str = setting(
         "constant",
         "of the learning rate; beyond the paper: cosine, down to 0 at the last step",
         choices=("constant", "cosine"),
     )
-    warmup_steps: int = _setting(
+    warmup_steps: int = setting(
         0, "with --schedule cosine: steps in which the learning rate first rises from 0"
     )
-    average: float = _setting(
+    average: float = setting(
         0.0,
         "beyond the paper: validate and write out a running mean of the weights, of which so much "
         "stays each step, 0.999 say (0: the weights themselves)",
         unit="SHARE",
     )
-    log_every: int = _setting(50, "steps from one point of the curves to the next", resume=True)
-    validate_every: int = _setting(1_000, "steps from one validation to the next", resume=True)
-    checkpoint_every: int = _setting(500, "steps from one checkpoint to the next", resume=True)
-    keep: int = _setting(3, "checkpoints to keep", resume=True)
+    log_every: int = setting(50, "steps from one point of the curves to the next", resume=True)
+    validate_every: int = setting(1_000, "steps from one validation to the next", resume=True)
+    checkpoint_every: int = setting(500, "steps from one checkpoint to the next", resume=True)
+    keep: int = setting(3, "checkpoints to keep", resume=True)
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value, choices = getattr(self, field.name), field.metadata["choices"]
-            if choices and value not in choices:
-                known = ", ".join(map(str, choices))
-                raise ValueError(f"{option(field.name)} is {value!r}; choose one of {known}")
+        self._check_choices()
         positive = ["steps", "batch_size", "loss_scale", "learning_rate", "epsilon", "keep"]
-        for name in [*positive, "log_every", "validate_every", "checkpoint_every"]:
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{option(name)} is {getattr(self, name)}; more than 0 is wanted")
-        # NumPy's seeds have 32 bits, and TensorFlow gets one more than ours.
-        ranges = {"seed": 2**32 - 2, "gain_db": 100, "crop": 1e6, "mix": 100, "warmup_steps": 2**53}
-        for name, most in ranges.items():
-            if not 0 <= getattr(self, name) <= most:
-                raise ValueError(
-                    f"{option(name)} is {getattr(self, name)}; 0 to {most:,} is wanted"
-                )
-        for name in ("beta_1", "beta_2", "average"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{option(name)} is {getattr(self, name)}; 0 to below 1 is wanted")
+        self._check_positive(*positive, "log_every", "validate_every", "checkpoint_every")
+        self._check_up_to(seed=MAX_SEED, gain_db=100, crop=1e6, mix=100, warmup_steps=2**53)
+        self._check_shares("beta_1", "beta_2", "average")
         if self.mix and self.batch_size == 1:
             raise ValueError("--mix mixes the clips of a batch; --batch-size 2 or more is wanted")
         if self.warmup_steps and self.schedule == "constant":
@@ -162,32 +206,11 @@ class Config:
         if len(set(self.teachers)) != len(self.teachers):
             raise ValueError(f"--teachers names one twice: {', '.join(self.teachers)}")
 
-    def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> Config:
-        """Read what `to_json` wrote; raises `ValueError` where it isn't that."""
-        try:
-            values = json.loads(text)
-            return cls(**{**values, "teachers": tuple(values["teachers"])})
-        except (TypeError, KeyError) as error:
-            raise ValueError(f"not the settings of a training run: {error}") from error
-
     def _may_change(self, field: dataclasses.Field) -> bool:
         # The cosine is drawn from the number of steps.
-        return field.metadata["resume"] and not (
+        return super()._may_change(field) and not (
             field.name == "steps" and self.schedule != "constant"
         )
-
-    def differs_from(self, other: Config) -> list[str]:
-        """The options in which two runs differ that would have to be the same to be one run."""
-        return [
-            option(field.name)
-            for field in dataclasses.fields(self)
-            if not self._may_change(field)
-            and getattr(self, field.name) != getattr(other, field.name)
-        ]
 
 
 def option(name: str) -> str:
