@@ -38,6 +38,12 @@ PIPELINE = [
 ]
 DATAFLOW = ["apache-beam[gcp]==2.72.0"]  # the same pipeline on Google Cloud, with gs:// paths
 S3 = ["apache-beam[aws]==2.72.0"]  # s3:// paths (boto3)
+# A network as ONNX (`soundnet export`); SavedModel and LiteRT need no more than the core.
+EXPORT = [
+    "tf2onnx>=1.17",  # turns TensorFlow's graphs into ONNX
+    "onnx>=1.18,<1.19",  # what it writes with; later ones need an ml_dtypes past TensorFlow's limit
+    "onnxruntime>=1.20",  # runs the file, to check it
+]
 EVALUATION = ["scikit-learn>=1.5"]  # linear SVMs, confusion matrices
 DEV = [
     "pytest>=8",  # the tests
@@ -48,6 +54,8 @@ DEV = [
     "flask>=3",
     "flask-cors>=6",
     "gcp-storage-emulator>=2026.7",  # a Google Cloud Storage on this machine
+    "ai-edge-litert>=2",  # runs LiteRT files as phones do
+    "backports.strenum<1.3",  # it needs one; 1.3 is for Pythons before 3.11, which uv doesn't heed
     "ruff==0.17.6",  # format and lint
 ]
 
@@ -68,8 +76,9 @@ setup(
         "dataflow": PIPELINE + DATAFLOW,
         "s3": PIPELINE + S3,
         "evaluation": EVALUATION,
-        "all": TRAIN + PIPELINE + DATAFLOW + S3 + EVALUATION,
-        "dev": TRAIN + PIPELINE + DATAFLOW + S3 + EVALUATION + DEV,
+        "export": EXPORT,
+        "all": TRAIN + PIPELINE + DATAFLOW + S3 + EVALUATION + EXPORT,
+        "dev": TRAIN + PIPELINE + DATAFLOW + S3 + EVALUATION + EXPORT + DEV,
     },
     entry_points={"console_scripts": ["soundnet=soundnet.cli:main"]},
 )

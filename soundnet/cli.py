@@ -1,4 +1,4 @@
-"""The `soundnet` command: name what is heard, embed it, look after weights."""
+"""The `soundnet` command: name what is heard, embed it, export networks, look after weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ examples:
   soundnet predict --json *.mp3 > heard.jsonl  the same for programs, one JSON object a step
   soundnet embed *.wav --output embeddings     pool5, 256 numbers every 0.37 s, one .npz a file
   soundnet embed dog.wav --layer conv7 --weights model/model.keras --output embeddings
+  soundnet export --format onnx litert --output exported
 """
+
+FORMATS = ("keras", "saved_model", "litert", "onnx")
+"""Those of `trainer.export`, whose import takes seconds."""
 
 WEIGHTS_HELP = (
     "'published' (the default), a .keras file that training wrote, or the http(s) address of one "
@@ -86,6 +90,32 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--output", required=True, type=Path, metavar="DIR", help="folder for FILE's name + .npz"
     )
+    sub.add_argument("--weights", default=weights.PUBLISHED, metavar="W", help=WEIGHTS_HELP)
+
+    sub = command(
+        "export",
+        _export,
+        "Write a network for other runtimes, each file checked with its own before it is kept.",
+    )
+    sub.add_argument(
+        "--format", nargs="+", choices=FORMATS, default=["onnx"], help="(default: onnx)"
+    )
+    sub.add_argument(
+        "--outputs",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="heads, for their probabilities, and layers, for what they compute, as in pool5; what "
+        "these don't need is left out (default: all heads)",
+    )
+    sub.add_argument(
+        "--check",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="compare what the files give for these sounds too (default: noise only)",
+    )
+    sub.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write to")
     sub.add_argument("--weights", default=weights.PUBLISHED, metavar="W", help=WEIGHTS_HELP)
 
     text = "Get, import and look at weights."
@@ -232,6 +262,33 @@ def write_embedding(path: Path, embedding: Embedding, model: TrainedSoundNet) ->
             weights_sha256=model.sha256,
         )
         os.replace(partial, path)
+
+
+def _export(args: argparse.Namespace) -> int:
+    try:
+        waveforms = [media.load_waveform(file) for file in args.check]
+    except media.MediaError as error:
+        _complain(str(error))
+        return 1
+    model = load_model(args.weights)
+    from trainer import export
+
+    for name in args.outputs:
+        if name not in model.layers:
+            _complain(f"no output {name!r}; choose among {', '.join(model.layers)}")
+            return 2
+    try:
+        for made in export.export(model.network, args.output, args.format, args.outputs, waveforms):
+            off = ", ".join(f"{name} {most:.1e}" for name, most in made.differences.items())
+            print(
+                f"{made.path}: {made.bytes / 1e6:.1f} MB; differs from the network by at most "
+                f"{off}",
+                flush=True,
+            )
+    except export.ExportError as error:
+        _complain(str(error))
+        return 1
+    return 0
 
 
 def _fetch(args: argparse.Namespace) -> int:

@@ -9,6 +9,6 @@
 `train`     the training, from top to bottom
 `averaging` a running mean of the weights
 `progress`  what a person watches, and what is kept of it
-`export`    the `.keras` file and the SavedModel
+`export`    a network as `.keras`, SavedModel, LiteRT and ONNX
 `task`      the command
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -11,7 +12,8 @@ import pytest
 
 import soundnet
 from soundnet import weights
-from soundnet.cli import main, readable
+from soundnet.cli import FORMATS, main, readable
+from trainer import export
 
 DOG, CLOCK = "esc10/audio/1-100032-A-0.ogg", "esc10/audio/1-21934-A-38.ogg"
 
@@ -140,7 +142,44 @@ def test_fetch_gives_pips_words(monkeypatch, tmp_path, capsys):
     assert "soundnet weights import" in error
 
 
-@pytest.mark.parametrize("command", ["", "predict", "embed", "weights", "weights import"])
+def test_export_writes_what_was_asked_for_and_says_how_far_it_is_off(
+    published, published_weights, data_dir, tmp_path, capsys
+):
+    options = ["--format", "litert", "keras", "--outputs", "pool5", "--output", str(tmp_path)]
+    assert main(["export", *options, "--check", str(data_dir / DOG)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    found = [re.fullmatch(r"(.*): ([\d.]+) MB; .* at most pool5 (.*)", line) for line in lines]
+    assert [match[1] for match in found] == [
+        str(tmp_path / "model.tflite"),
+        str(tmp_path / "model.keras"),
+    ]
+    assert float(found[0][2]) < 2 < float(found[1][2])
+    assert 0 < float(found[0][3]) < 1e-4
+    assert soundnet.load_model(tmp_path / "model.keras").sha256 == published.sha256
+
+
+def test_export_refuses_before_it_writes(published_weights, tmp_path, capsys):
+    output = ["--output", str(tmp_path / "exported")]
+    assert main(["export", "--outputs", "pool9", *output]) == 2
+    assert "no output 'pool9'; choose among conv1, pool1" in capsys.readouterr().err
+    assert main(["export", "--check", "none.wav", *output]) == 1
+    assert "none.wav" in capsys.readouterr().err
+    assert not (tmp_path / "exported").exists()
+
+
+def test_export_without_its_packages_says_what_to_install(
+    published_weights, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    assert main(["export", "--output", str(tmp_path)]) == 1
+    assert "pip install 'soundnet[export]'" in capsys.readouterr().err
+
+
+def test_the_formats_are_those_that_there_are():
+    assert list(FORMATS) == list(export.FORMATS)
+
+
+@pytest.mark.parametrize("command", ["", "predict", "embed", "export", "weights", "weights import"])
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as end:
         main([*command.split(), "--help"])
