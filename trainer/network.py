@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from trainer.layers import BatchNormalization
+from trainer.layers import BatchNormalization, Conv1D
 
 
 @dataclass(frozen=True)
@@ -249,9 +249,12 @@ class SoundNet(keras.Model):
         waveform = keras.Input((None,), name="waveform")  # (batch, samples)
         activations = {}
         x = keras.ops.expand_dims(waveform, -1)  # (batch, samples, 1)
-        for row in architecture.table[:-1]:
-            x = _hidden(x, row)
-            activations[row.name] = x
+        for row, following in itertools.pairwise(architecture.table):
+            if row.filters is not None:
+                pool = following if following.name.startswith("pool") else None
+                computed = _hidden(x, row, pool)
+                activations |= computed
+                x = computed[pool.name if pool else row.name]
         last = architecture.table[-1]
         x = _pad(x, last)
         outputs = {
@@ -349,8 +352,8 @@ def _pad(x, row: Layer):
     return keras.layers.ZeroPadding1D(row.padding, name=f"pad{row.name[4:]}")(x)
 
 
-def _convolution(row: Layer, filters: int, name: str) -> keras.layers.Conv1D:
-    return keras.layers.Conv1D(
+def _convolution(row: Layer, filters: int, name: str) -> Conv1D:
+    return Conv1D(
         filters,
         row.kernel,
         row.stride,
@@ -359,19 +362,24 @@ def _convolution(row: Layer, filters: int, name: str) -> keras.layers.Conv1D:
     )
 
 
-def _hidden(x, row: Layer):
-    if row.filters is None:
-        return keras.layers.MaxPooling1D(row.kernel, row.stride, name=row.name)(x)
+def _hidden(x, row: Layer, pool: Layer | None) -> dict:
+    """By name what a hidden convolution computes, and the pooling behind it where there is one."""
     number = row.name[4:]
-    x = _normalized(x, row)
-    x = keras.layers.ReLU(name=f"relu{number}")(x)
+    relu = keras.layers.ReLU(name=f"relu{number}")
+    normalized = _normalized(x, row)
+    x = relu(normalized)
     for unit, (first, second) in enumerate(row.units, 1):
         inner = _normalized(x, first)
         inner = keras.layers.ReLU(name=f"relu{first.name[4:]}")(inner)
         inner = _normalized(inner, second, keras.initializers.Zeros())
         x = keras.layers.Add(name=f"add{number}_{unit}")([x, inner])
         x = keras.layers.ReLU(name=f"relu{number}_{unit}")(x)
-    return x
+    if pool is None:
+        return {row.name: x}
+    pooling = keras.layers.MaxPooling1D(pool.kernel, pool.stride, name=pool.name)
+    # ReLU and maximum may change places; behind the maximum ReLU has less to do.
+    pooled = pooling(x) if row.units else relu(pooling(normalized))
+    return {row.name: x, pool.name: pooled}
 
 
 def _normalized(x, row: Layer, gamma: keras.Initializer | None = None):

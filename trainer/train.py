@@ -20,6 +20,7 @@ import tensorflow as tf
 from schemas.dataset_info import DatasetInfo
 from trainer import averaging, data, export, losses
 from trainer.config import Config
+from trainer.layers import Adam
 from trainer.network import SoundNet
 from trainer.progress import RunLog, write_whole
 
@@ -102,9 +103,7 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
         if config.average:
             judged = SoundNet(config.depth, heads, embeddings=embedders)
             judged.set_weights(model.get_weights())
-        optimizer = keras.optimizers.Adam(
-            _learning_rate(config), config.beta_1, config.beta_2, config.epsilon
-        )
+        optimizer = Adam(_learning_rate(config), config.beta_1, config.beta_2, config.epsilon)
         optimizer.build(model.trainable_variables)
         position = tf.Variable(0, dtype=tf.int64, trainable=False)
         best_loss = tf.Variable(math.inf, dtype=tf.float64, trainable=False)

@@ -1,14 +1,14 @@
-"""The fused batch normalization against Keras's own and against the formula."""
+"""The layers and the optimizer against Keras's own; the normalization against the formula too."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.layers import BatchNormalization
+from trainer.layers import FEW_STEPS, Adam, BatchNormalization, Conv1D
 
 pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="on other backends the layer is Keras's own"
+    keras.backend.backend() != "tensorflow", reason="on other backends they are Keras's own"
 )
 
 
@@ -98,3 +98,76 @@ def test_anything_but_batch_steps_channels_is_left_to_keras():
     x = np.random.default_rng(0).normal(size=(6, 3)).astype("float32")
     y = layer(x, training=True)
     np.testing.assert_allclose(np.mean(y, 0), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    ("steps", "channels", "filters", "size"),
+    [
+        (1_000, 1, 16, 64),  # conv1
+        (1_001, 1, 16, 64),
+        (1_003, 1, 16, 64),
+        (301, 16, 32, 32),  # conv2
+        (302, 16, 32, 32),
+        (64, 1, 16, 64),  # one output
+        (70, 5, 12, 7),  # a number of filters that doesn't divide 64
+        (300, 8, 64, 16),  # conv3
+        (14, 20, 30, 8),  # conv8: few steps
+        (2 * FEW_STEPS + 2, 20, 30, 4),
+        (2 * FEW_STEPS + 4, 20, 30, 4),
+    ],
+)
+def test_convolutions_and_their_gradients_are_those_of_keras(dtype, steps, channels, filters, size):
+    random = np.random.default_rng(0)
+    x = tf.constant(random.normal(size=(3, steps, channels)), "float32")
+    ours = Conv1D(filters, size, 2, dtype=dtype)
+    theirs = keras.layers.Conv1D(filters, size, 2, dtype=dtype)
+    for layer in (ours, theirs):
+        layer.build((None, None, channels))
+        layer.set_weights(
+            [np.random.default_rng(1).normal(size=w.shape) / size for w in layer.weights]
+        )
+
+    @tf.function(autograph=False)
+    def results(layer):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = tf.cast(layer(x), "float32")
+            loss = tf.reduce_sum(y * weigh)
+        return [y, *tape.gradient(loss, [x, *layer.trainable_weights])]
+
+    weigh = random.normal(size=(3, (steps - size) // 2 + 1, filters)).astype("float32")
+    tolerance = 1e-5 if dtype == "float32" else 5e-2
+    for found, expected in zip(results(ours), results(theirs), strict=True):
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(found, expected, atol=tolerance * scale)
+
+
+def test_a_sound_of_any_length_is_heard_by_one_function():
+    layer = Conv1D(16, 64, 2)
+    layer.build((None, None, 1))
+    theirs = keras.layers.Conv1D(16, 64, 2)
+    theirs.build((None, None, 1))
+    theirs.set_weights(layer.get_weights())
+    listen = tf.function(layer, input_signature=[tf.TensorSpec([None, None, 1])], autograph=False)
+    for steps in (64, 1_001):
+        x = np.random.default_rng(0).normal(size=(2, steps, 1)).astype("float32")
+        np.testing.assert_allclose(listen(x), theirs(x), atol=1e-5)
+
+
+def test_adam_is_kerass():
+    variables = []
+    for kind in (Adam, keras.optimizers.Adam):
+        weight = keras.Variable(np.linspace(-1, 1, 60).reshape(6, 10), name="weight")
+        optimizer = kind(0.01, 0.8, 0.99, 1e-8)
+        optimizer.build([weight])
+        random = np.random.default_rng(0)
+        for step in range(5):
+            gradient = random.normal(size=(6, 10)) * 10.0 ** random.integers(-6, 3, (6, 10))
+            optimizer.apply([tf.constant(gradient, "float32")], [weight])
+            assert int(optimizer.iterations) == step + 1
+        variables.append([weight, *optimizer.variables])
+    ours, theirs = variables
+    assert [v.path.split("/", 1)[-1] for v in ours] == [v.path.split("/", 1)[-1] for v in theirs]
+    for found, expected in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-7)
