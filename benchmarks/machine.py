@@ -9,7 +9,7 @@ import platform
 import resource
 from pathlib import Path
 
-PACKAGES = ("tensorflow", "keras", "tensorflow-io", "numpy", "apache-beam", "pillow", "soundfile")
+PACKAGES = ("tensorflow", "keras", "numpy", "apache-beam", "pillow", "soundfile", "miniaudio")
 
 
 def describe() -> dict[str, object]:

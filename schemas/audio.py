@@ -1,18 +1,17 @@
 """Sound as records carry it: mono 16-bit samples as FLAC (lossless), MP3 or little-endian PCM.
 
-Written with libsndfile. Read inside tf.data by tensorflow-io (`decode_in_graph`, the only place
-that knows tensorflow-io) and outside of it by libsndfile (`decode`). PCM needs neither.
+Written with libsndfile; read by miniaudio's decoders (dr_flac, dr_mp3), inside tf.data as well:
+they let go of Python's lock, so several clips are decoded at once.
 """
 
 from __future__ import annotations
 
-import functools
 import io
 
 import numpy as np
 
 from schemas import SchemaError
-from schemas.waveform import PCM_TO_WAVEFORM, SAMPLE_RATE, WAVEFORM_PEAK
+from schemas.waveform import PCM_TO_WAVEFORM, SAMPLE_RATE
 
 CODECS = ("flac", "mp3", "pcm")
 """Names of the codecs of `audio_codec`; FLAC is the default of the pipeline."""
@@ -63,33 +62,19 @@ def decode(data: bytes, codec: str) -> np.ndarray:
         if len(data) % 2:
             raise SchemaError(f"{len(data)} bytes of 16-bit samples: half a sample is missing")
         return np.frombuffer(data, "<i2").astype(np.int16)
-    import soundfile
+    import miniaudio
 
+    read = miniaudio.flac_read_s16 if codec == "flac" else miniaudio.mp3_read_s16
     try:
-        pcm, rate = soundfile.read(io.BytesIO(data), dtype="int16")
-    except soundfile.LibsndfileError as error:
+        sound = read(data)
+    except miniaudio.DecodeError as error:
         raise SchemaError(f"the {codec} of a record can't be read: {error}") from error
-    if rate != SAMPLE_RATE or pcm.ndim != 1:
-        raise SchemaError(f"mono sound at {SAMPLE_RATE} Hz is wanted, not {rate} Hz, {pcm.shape}")
-    return pcm
-
-
-@functools.cache
-def tensorflow_io_problem() -> str | None:
-    """Why tensorflow-io's native operations can't be used here; None when they can.
-
-    `import tensorflow_io` succeeds on TensorFlow versions that can't load its operations, so one is
-    called.
-    """
-    try:
-        import tensorflow as tf
-        import tensorflow_io as tfio
-
-        with tf.init_scope():  # really run it, even while a graph is being traced
-            tfio.audio.resample(tf.zeros([8, 1]), 2, 1)
-    except (ImportError, NotImplementedError) as error:
-        return f"{type(error).__name__}: {error}".splitlines()[0]
-    return None
+    if (sound.sample_rate, sound.nchannels) != (SAMPLE_RATE, 1):
+        raise SchemaError(
+            f"mono sound at {SAMPLE_RATE} Hz is wanted, not {sound.nchannels} channels at "
+            f"{sound.sample_rate} Hz"
+        )
+    return np.frombuffer(sound.samples, np.int16)
 
 
 def decode_in_graph(data, codec: str):
@@ -100,24 +85,20 @@ def decode_in_graph(data, codec: str):
         codec: the data set's `audio_codec`.
 
     Raises:
-        SchemaError: FLAC or MP3 where tensorflow-io doesn't work; the message says what to do.
+        SchemaError: no such codec; sound that can't be read is an `InvalidArgumentError` when it
+            runs.
     """
     import tensorflow as tf
 
     check_codec(codec)
     if codec == "pcm":
-        return tf.cast(tf.io.decode_raw(data, tf.int16), tf.float32) * PCM_TO_WAVEFORM
-    problem = tensorflow_io_problem()
-    if problem:
-        raise SchemaError(
-            f"records with {codec} sound need tensorflow-io, which doesn't work here ({problem}). "
-            "Install tensorflow 2.17 with tensorflow-io 0.37.1 (`pip install soundnet[train]`), or "
-            "make the data set with --audio-codec pcm."
+        pcm = tf.io.decode_raw(data, tf.int16)
+    else:
+        pcm = tf.numpy_function(
+            # Called outside of a graph it gets an array of no dimensions.
+            lambda encoded: decode(np.asarray(encoded, object).item(), codec),
+            [data],
+            tf.int16,
         )
-    import tensorflow_io as tfio
-
-    if codec == "flac":
-        pcm = tfio.audio.decode_flac(data, dtype=tf.int16)
-        return tf.cast(pcm[:, 0], tf.float32) * PCM_TO_WAVEFORM
-    # tensorflow-io gives MP3 as float32 in -1..1.
-    return tfio.audio.decode_mp3(data)[:, 0] * WAVEFORM_PEAK
+        pcm.set_shape([None])
+    return tf.cast(pcm, tf.float32) * PCM_TO_WAVEFORM

@@ -192,6 +192,10 @@ def parse_in_graph(serialized, info: DatasetInfo) -> dict:
         shape = tf.stack([steps, len(teacher.classes)])
         probs[teacher.name] = tf.cast(tf.reshape(values, shape), tf.float32)
     waveform = audio.decode_in_graph(features["audio"], info.audio_codec)
+    found, declared = tf.shape(waveform, tf.int64)[0], features["num_samples"]
+    message = [features["clip_id"], "has", found, "samples and says it has", declared]
+    with tf.control_dependencies([tf.debugging.Assert(found >= declared, message)]):
+        waveform = tf.identity(waveform)
     return {
         "clip_id": features["clip_id"],
         "waveform": waveform[: features["num_samples"]],

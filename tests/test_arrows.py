@@ -22,7 +22,7 @@ KNOWS = {
 ONLY_IN = {
     "apache_beam": {"pipeline"},
     "yt_dlp": {"pipeline"},
-    "tensorflow_io": {"schemas"},
+    "miniaudio": {"schemas"},
     "ffmpeg": {"media"},
     "jinja2": {"pages"},
     "sklearn": {"evaluation"},

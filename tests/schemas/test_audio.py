@@ -1,5 +1,8 @@
+import io
+
 import numpy as np
 import pytest
+import soundfile
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -66,15 +69,37 @@ def test_unknown_codec_is_refused_by_name():
 def test_damaged_sound_is_a_schema_error(codec):
     with pytest.raises(SchemaError, match=codec):
         audio.decode(b"not sound at all", codec)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"the {codec} of a record can't be"):
+        one = tf.data.Dataset.from_tensors(b"not sound at all")
+        next(iter(one.map(lambda data: audio.decode_in_graph(data, codec))))
     with pytest.raises(SchemaError, match="half a sample"):
         audio.decode(b"123", "pcm")
 
 
+@pytest.mark.parametrize("codec", ["flac", "mp3"])
+def test_bytes_changed_anywhere_do_no_harm(codec, clicks):
+    data = audio.encode(clicks, codec)
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        hurt = bytearray(data[: random.integers(1, len(data) + 1)])
+        for place in random.integers(0, len(hurt), random.integers(1, 5)):
+            hurt[place] = random.integers(256)
+        try:
+            pcm = audio.decode(bytes(hurt), codec)
+        except SchemaError:
+            continue
+        assert pcm.dtype == np.int16
+        assert len(pcm) <= 4 * len(clicks)
+
+
+def test_libsndfile_reads_the_same(clicks):
+    for codec in ("flac", "mp3"):
+        data = audio.encode(clicks, codec)
+        theirs, _ = soundfile.read(io.BytesIO(data), dtype="int16")
+        np.testing.assert_allclose(audio.decode(data, codec), theirs, atol=1)
+
+
 def test_sound_at_another_rate_is_refused():
-    import io
-
-    import soundfile
-
     out = io.BytesIO()
     soundfile.write(out, np.zeros(800, np.int16), 16000, format="FLAC")
     with pytest.raises(SchemaError, match="16000 Hz"):
