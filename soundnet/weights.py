@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import pickle
 import subprocess
 import sys
 import tarfile
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,10 +36,6 @@ MEMBER_SHA256 = "7bef691761d00a23b027751bb8e7bdadc603a03f3bbec5574e7cd54c98a850c
 
 MAX_BYTES = 64 * 2**20
 """No file that is to be imported is larger (the pickle has 57,429,057 bytes)."""
-
-MAX_CONFIG_BYTES = 16 * 2**20
-MAX_NETWORK_BYTES = 2**31
-"""No network is larger, unpacked (SoundNet-8 with 1401 classes has 57 MB)."""
 
 FETCH_SECONDS = 1800
 
@@ -125,46 +119,12 @@ def load_network(name_or_path: str | os.PathLike = PUBLISHED) -> SoundNet:
         WeightsError: no such weights, or the file doesn't hold a SoundNet of ours.
     """
     path = resolve(name_or_path)
-    _check_is_ours(path)
-    import keras
-
-    from trainer.network import SoundNet
+    from trainer.load import load
 
     try:
-        network = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # a damaged file can raise anything
-        raise WeightsError(f"{path} can't be loaded: {error}") from error
-    if not isinstance(network, SoundNet):
-        raise WeightsError(f"{path} holds a {type(network).__name__}, not a SoundNet")
-    return network
-
-
-def _check_is_ours(path: Path) -> None:
-    """Raise `WeightsError` unless the file says that it holds our `SoundNet`.
-
-    Looked at before Keras loads it, because a `.keras` file names the classes to build. Keras goes
-    by the ending: a file that is a ZIP and HDF5 at once must not be looked at as the one and loaded
-    as the other.
-    """
-    try:
-        if path.suffix != ".keras":
-            raise ValueError(f"its name ends in {path.suffix!r}")
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-            if size > MAX_NETWORK_BYTES:
-                raise ValueError(f"{size:,} bytes when unpacked")
-            if damaged := archive.testzip():  # Keras reads weights without their checksum
-                raise ValueError(f"{damaged} in it is damaged")
-            with archive.open("config.json") as file:
-                config = json.loads(file.read(MAX_CONFIG_BYTES))
-        found = config.get("registered_name") or config.get("class_name")
-    except Exception as error:  # a damaged ZIP can raise anything
-        raise WeightsError(
-            f"{path} is not a .keras file ({error}); weights are written by `python -m "
-            "trainer.task` or `soundnet weights import`"
-        ) from error
-    if found != "soundnet>SoundNet":
-        raise WeightsError(f"{path} holds a network {found!r}, not a SoundNet of this project")
+        return load(path)
+    except ValueError as error:
+        raise WeightsError(str(error)) from error
 
 
 def weights_sha256(network: SoundNet) -> str:

@@ -10,5 +10,7 @@
 `averaging` a running mean of the weights
 `progress`  what a person watches, and what is kept of it
 `export`    a network as `.keras`, SavedModel, LiteRT and ONNX
+`load`      a `.keras` file that may come from anywhere
 `task`      the command
+`supervised`  training with labels: fine-tuning, and from scratch
 """

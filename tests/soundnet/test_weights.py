@@ -210,7 +210,7 @@ def test_heads_that_are_none_are_refused(small, tmp_path):
 
 
 def test_a_network_that_would_unpack_to_too_much_is_refused(small, monkeypatch):
-    monkeypatch.setattr(weights, "MAX_NETWORK_BYTES", 1_000_000)
+    monkeypatch.setattr("trainer.load.MAX_NETWORK_BYTES", 1_000_000)
     with pytest.raises(WeightsError, match="bytes when unpacked"):
         weights.load_network(small)
 
