@@ -14,7 +14,7 @@ KNOWS = {
     "media": {"schemas"},
     "pages": set(),
     "teacher": {"schemas"},
-    "trainer": {"schemas"},
+    "trainer": {"schemas", "media"},
     "pipeline": {"schemas", "media", "teacher", "pages"},
     "soundnet": {"schemas", "media", "trainer"},
     "evaluation": {"schemas", "media", "trainer", "soundnet"},

@@ -10,7 +10,12 @@ import typing
 from collections.abc import Sequence
 
 from schemas import SchemaError
-from trainer.config import Config, option
+from trainer.config import Config, Settings, option
+from trainer.supervised.config import TASKS as LABEL_TASKS
+from trainer.supervised.config import LabelConfig
+
+DISTILL = "distill"
+TASKS = (DISTILL, *LABEL_TASKS)
 
 EPILOG = """\
 The defaults are the published recipe. A run that was stopped goes on with the same command. What
@@ -23,16 +28,41 @@ example, a small data set on two cores:
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command's options: one for each field of `Config`."""
+LABELS_EPILOG = """\
+The defaults are how the authors fine-tuned. A run that was stopped goes on with the same command.
+What --model-dir holds at the end: model.keras (of each fold in fold-NAME/), answers.csv,
+confusion.csv, summary.json, config.json, list.json, sounds/ (the decoded sounds; may be removed).
+
+examples:
+  python -m trainer.task --task finetune --data labels.csv --weights model/model.keras \\
+    --model-dir mine
+  python -m trainer.task --task scratch --depth 5 --data ESC-50-master/meta/esc50.csv \\
+    --audio ESC-50-master/audio --model-dir scratch --batch-size 64
+"""
+
+
+def build_parser(task: str = DISTILL) -> argparse.ArgumentParser:
+    """The command's options: one for each field of `Config`, or of `LabelConfig`."""
+    config: type[Settings] = Config if task == DISTILL else LabelConfig
     parser = argparse.ArgumentParser(
         prog="python -m trainer.task",
-        description="Train a SoundNet: records of sounds and teachers' words in, a network out.",
-        epilog=EPILOG,
+        description="Train a SoundNet: records of sounds and teachers' words in, a network out."
+        if task == DISTILL
+        else "Train a SoundNet with labels: audio files and their classes in, a network out.",
+        epilog=EPILOG if task == DISTILL else LABELS_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    types = typing.get_type_hints(Config)
-    for field in dataclasses.fields(Config):
+    parser.add_argument(
+        "--task",
+        choices=TASKS,
+        default=task,
+        help="distill: learn from teachers (options below); finetune, scratch: learn from labels, "
+        "starting from a network or from nothing (--task finetune --help shows their options)",
+    )
+    types = typing.get_type_hints(config)
+    for field in dataclasses.fields(config):
+        if field.name == "task":
+            continue
         required = field.default is dataclasses.MISSING
         help = field.metadata["help"]
         settings: dict[str, object] = {"help": help, "dest": field.name}
@@ -42,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
             settings["default"] = field.default
         if types[field.name] is bool:
             settings["action"] = "store_true"
-        elif field.name == "teachers":
+        elif typing.get_origin(types[field.name]) is tuple:
             settings |= {"nargs": "+", "metavar": field.metadata["unit"]}
         else:
             settings["type"] = types[field.name]
@@ -50,7 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
                 settings["choices"] = field.metadata["choices"]
             else:
                 settings["metavar"] = field.metadata["unit"] or "N"
-            if not required:
+            if not required and field.default != "":
                 settings["help"] = f"{help} (default: %(default)s)"
         parser.add_argument(option(field.name), **settings)
     parser.add_argument(
@@ -61,11 +91,20 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status: 0 done, 1 failed, 2 asked for what can't be."""
-    parser = build_parser()
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--task", default=DISTILL)
+    task = first.parse_known_args(arguments)[0].task
+    parser = build_parser(task if task in TASKS else DISTILL)
     options = vars(parser.parse_args(arguments))
     show = options.pop("show_config")
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    config: Config | LabelConfig
     try:
-        config = Config(**{**options, "teachers": tuple(options["teachers"])})
+        if task == DISTILL:
+            del options["task"]
+            config = Config(**options)
+        else:
+            config = LabelConfig(**options)
     except ValueError as error:
         parser.error(str(error))
     if show:
@@ -75,11 +114,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
-    from trainer.train import TrainingError, train
+    import trainer.supervised.train as with_labels
+    from trainer import train
 
     try:
-        train(config)
-    except (SchemaError, TrainingError) as error:
+        if task == DISTILL:
+            train.train(config)
+        else:
+            with_labels.train(config)
+    except (SchemaError, train.TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except tf.errors.ResourceExhaustedError as error:
