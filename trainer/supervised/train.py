@@ -23,6 +23,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainin
 from schemas import SchemaError
 from schemas.waveform import SAMPLE_RATE
 from trainer import export
+from trainer.layers import Adam
 from trainer.load import load
 from trainer.network import CLASSIFIERS, SoundNet
 from trainer.progress import RunLog, write_whole
@@ -228,9 +229,7 @@ def _train_part(
     model = SoundNet(config.depth, {HEAD: classes}, classifier=True)
     if base:
         take_over(base, model)
-    optimizer = keras.optimizers.Adam(
-        config.learning_rate, config.beta_1, config.beta_2, config.epsilon
-    )
+    optimizer = Adam(config.learning_rate, config.beta_1, config.beta_2, config.epsilon)
     optimizer.build(model.trainable_variables)
     position = tf.Variable(0, dtype=tf.int64, trainable=False)
     checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, position=position)
