@@ -13,7 +13,9 @@
 `dry_run`       what would be done
 `worker`        the local runner's worker process
 `progress`      what a person watches
+`options`       what the commands' options take
 `downloads`     yt-dlp, guarded
 `search`        `python -m pipeline search`
 `report`        `python -m pipeline report`
+`authors`       `python -m pipeline import`
 """

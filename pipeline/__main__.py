@@ -1,5 +1,5 @@
 """`python -m pipeline`: a list of videos in, a data set out; `report` reads one, `search` finds
-videos."""
+videos, `import` takes the authors' release."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ import logging
 import os
 import sys
 import warnings
-from collections import Counter
-from collections.abc import Callable, Collection
 from pathlib import Path
 
 # Before the imports, which are noisy, and in the environment, for the workers.
@@ -24,25 +22,23 @@ logging.getLogger().setLevel(logging.ERROR)
 
 from apache_beam.io.filesystems import FileSystems
 from rich.console import Console
-from rich.table import Table
 
 from media import Limits
-from pipeline.build import (
-    RunFailed,
-    Summary,
-    build,
-    names_runner,
-    strange_options,
-)
+from pipeline.build import RunFailed, build, names_runner, strange_options
 from pipeline.downloads.download import OptionsError, read_options
 from pipeline.dry_run import dry_run
 from pipeline.gates import GATES
 from pipeline.object_store import set_options
+from pipeline.options import names, positive
+from pipeline.progress import print_summary
 from pipeline.settings import Settings
 from schemas import SchemaError, video_list
 from schemas.audio import CODECS
-from schemas.ledger import CAUSES, DONE
+from schemas.ledger import CAUSES
 from teacher import SPEC_HELP, TeacherError, parse_spec
+
+COMMANDS = {"report": "report", "search": "search", "import": "authors"}
+"""The other commands, and the packages that they are in."""
 
 EXAMPLES = """\
 examples:
@@ -59,6 +55,7 @@ examples:
 other commands:
   python -m pipeline search --help     a list of search words in, a video list out
   python -m pipeline report data       what is in a data set, what was lost and why
+  python -m pipeline import --help     the authors' lists, labels and sounds in, a data set out
 
 The same command, given again, does only what is missing: after a kill it goes on where it was.
 With a --runner (FlinkRunner, DataflowRunner ...), options that are not listed here go to Beam; see
@@ -132,7 +129,7 @@ def parser() -> argparse.ArgumentParser:
     )
     work.add_argument(
         "--processes",
-        type=_positive,
+        type=positive,
         default=os.cpu_count() or 1,
         metavar="N",
         help="videos read at a time, an ffmpeg process each: here, or in each lane of a cluster "
@@ -140,7 +137,7 @@ def parser() -> argparse.ArgumentParser:
     )
     work.add_argument(
         "--lanes",
-        type=_positive,
+        type=positive,
         default=8,
         metavar="N",
         help="with a --runner: worker threads among which the videos are shared out "
@@ -148,21 +145,21 @@ def parser() -> argparse.ArgumentParser:
     )
     work.add_argument(
         "--retry",
-        type=_names(CAUSES, "cause"),
+        type=names(CAUSES, "cause"),
         default=(),
         metavar="CAUSE[,CAUSE]",
         help="try again the videos that failed so; any of " + ", ".join(CAUSES),
     )
     work.add_argument(
         "--portion",
-        type=_positive,
+        type=positive,
         default=defaults.portion,
         metavar="N",
         help="videos that are read before their shards are written (default: %(default)s)",
     )
     work.add_argument(
         "--shard-mb",
-        type=_positive,
+        type=positive,
         default=defaults.shard_bytes // 1_000_000,
         metavar="MB",
         help="size of a shard (default: %(default)s)",
@@ -170,7 +167,7 @@ def parser() -> argparse.ArgumentParser:
     gates = parse.add_argument_group("what is left out")
     gates.add_argument(
         "--drop",
-        type=_names(GATES, "gate"),
+        type=names(GATES, "gate"),
         default=(),
         metavar="GATE[,GATE]",
         help="clips to leave out, each counted in the ledger: "
@@ -199,7 +196,7 @@ def parser() -> argparse.ArgumentParser:
     )
     gates.add_argument(
         "--max-bytes",
-        type=_positive,
+        type=positive,
         default=defaults.limits.max_bytes,
         metavar="N",
         help="larger files fail as too_large (default: %(default)s)",
@@ -207,14 +204,14 @@ def parser() -> argparse.ArgumentParser:
     web = parse.add_argument_group("downloads")
     web.add_argument(
         "--downloads",
-        type=_positive,
+        type=positive,
         default=defaults.downloads,
         metavar="N",
         help="downloads at a time, here or in each lane of a cluster (default: %(default)s)",
     )
     web.add_argument(
         "--per-host",
-        type=_positive,
+        type=positive,
         default=defaults.per_host,
         metavar="N",
         help="downloads at a time from one host, all workers together (default: %(default)s)",
@@ -229,7 +226,7 @@ def parser() -> argparse.ArgumentParser:
     )
     web.add_argument(
         "--tries",
-        type=_positive,
+        type=positive,
         default=defaults.tries,
         metavar="N",
         help="how often a download is tried if its failure may pass soon, with longer and longer "
@@ -263,13 +260,6 @@ def parser() -> argparse.ArgumentParser:
     return parse
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not a positive number")
-    return value
-
-
 def _share(text: str) -> float:
     value = float(text)
     if not 0 <= value < 1:
@@ -282,21 +272,6 @@ def _amount(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{value} is not more than nothing")
     return value
-
-
-def _names(known: Collection[str], kind: str) -> Callable[[str], tuple[str, ...]]:
-    """A reader of names with commas between them."""
-
-    def read(text: str) -> tuple[str, ...]:
-        names = tuple(part for part in text.split(",") if part)
-        for name in names:
-            if name not in known:
-                raise argparse.ArgumentTypeError(
-                    f"no {kind} {name!r}; there are {', '.join(known)}"
-                )
-        return names
-
-    return read
 
 
 def read_list(source: str) -> tuple[list[video_list.VideoRow], list[video_list.BadRow]]:
@@ -319,51 +294,11 @@ def read_list(source: str) -> tuple[list[video_list.VideoRow], list[video_list.B
     return (rows if "://" in source else [row.under(base) for row in rows]), bad
 
 
-def print_summary(summary: Summary, console: Console) -> None:
-    """What came of it: clips by split, failures by cause, where it lies, what to do next."""
-    info, output = summary.info, summary.output
-    done, hours = 0, 0.0
-    causes: Counter[str] = Counter()
-    dropped: Counter[str] = Counter()
-    for row in summary.rows.values():
-        done += row.outcome == DONE
-        hours += row.media_seconds / 3600
-        dropped.update(row.dropped)
-        if row.cause:
-            causes[row.cause] += 1
-    table = Table(title=f"{output}", title_justify="left", show_edge=False)
-    table.add_column("what")
-    table.add_column("number", justify="right")
-    table.add_column("meaning")
-    table.add_row("videos done", str(done), f"{hours:.2f} hours of sound")
-    for split, shards in info.splits.items():
-        size = sum(shard.bytes for shard in shards) / 1e6
-        words = f"{len(shards)} shards, {size:.1f} MB"
-        table.add_row(f"{split} clips", str(info.records(split)), words)
-    for cause, number in dropped.most_common():
-        table.add_row(f"clips left out: {cause}", str(number), CAUSES[cause].meaning)
-    for cause, number in causes.most_common():
-        table.add_row(f"failed: {cause}", str(number), CAUSES[cause].meaning)
-    console.print(table)
-    again = sorted(cause for cause in causes if not CAUSES[cause].permanent)
-    if again:
-        console.print(f"Some of these may succeed another time: --retry {','.join(again)}")
-    if summary.elsewhere:
-        console.print(
-            f"{len(summary.elsewhere)} videos, {summary.elsewhere[0]} among them, are known from "
-            "another address and were taken for the same; give them other ids if they are not."
-        )
-    console.print(
-        f"{len(summary.new)} videos in this run; each one's fate is in {output}/ledger-*. "
-        f"More: python -m pipeline report {output}"
-    )
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, or 2 when nothing could be begun."""
     argv = sys.argv[1:] if argv is None else argv
-    if argv and argv[0] in ("report", "search"):
-        return importlib.import_module(f"pipeline.{argv[0]}.command").main(argv[1:])
+    if argv and argv[0] in COMMANDS:
+        return importlib.import_module(f"pipeline.{COMMANDS[argv[0]]}.command").main(argv[1:])
     parse = parser()
     args, beam_args = parse.parse_known_args(argv)
     is_local = not names_runner(beam_args)
@@ -373,7 +308,7 @@ def main(argv: list[str] | None = None) -> int:
         logging.getLogger(noisy).setLevel(logging.ERROR)
     if beam_args and not beam_args[0].startswith("-"):
         parse.error(
-            f"no command {beam_args[0]!r}; there are report and search, and none for a build"
+            f"no command {beam_args[0]!r}; there are {', '.join(COMMANDS)}, and none for a build"
         )
     if is_local and (unknown := strange_options(beam_args)):
         parse.error(f"unknown options {' '.join(unknown)}")

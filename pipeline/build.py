@@ -12,7 +12,7 @@ import platform
 import re
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -40,6 +40,9 @@ from schemas.video_list import BadRow, VideoRow, draw_split
 
 READERS_PER_PROCESS = 8
 """Videos that one local worker process reads at a time, at most."""
+
+ReadGraph = Callable[..., None]
+"""Called with a pipeline and `store`; see `extend`."""
 
 _ERROR_LINE = re.compile(r"[A-Za-z_.]*(Error|Exception)\b")
 """How the last line of a traceback begins."""
@@ -108,11 +111,56 @@ def build(
         SchemaError: the folder holds data made with other settings, or another run is at work.
         RunFailed: something other than a video is at fault: a full disk, a worker that was killed.
     """
+    return extend(
+        rows,
+        bad_rows,
+        output,
+        settings,
+        recipe_of(settings),
+        functools.partial(graph.read_videos, settings=settings),
+        processes=processes,
+        lanes=lanes,
+        retry=retry,
+        beam_args=beam_args,
+    )
+
+
+def extend(
+    rows: Sequence[VideoRow],
+    bad_rows: Sequence[BadRow],
+    output: str,
+    settings: Settings,
+    recipe: DatasetInfo,
+    read: ReadGraph,
+    *,
+    processes: int = 1,
+    lanes: int | None = None,
+    retry: Collection[str] = (),
+    beam_args: Sequence[str] = (),
+) -> Summary:
+    """What `build` does, for rows of any kind.
+
+    Args:
+        recipe: an empty data set of the kind that is made.
+        read: adds to a pipeline what turns the store's queue into clips and marks there.
+
+    Raises:
+        SchemaError, RunFailed: as `build` does.
+    """
     check_retry(retry)
     set_options(beam_args)
     with Store(output).locked():
-        return _build(
-            rows, bad_rows, output, settings, processes, lanes, frozenset(retry), beam_args
+        return _extend(
+            rows,
+            bad_rows,
+            output,
+            settings,
+            recipe,
+            read,
+            processes,
+            lanes,
+            frozenset(retry),
+            beam_args,
         )
 
 
@@ -129,18 +177,20 @@ def check_retry(retry: Collection[str]) -> None:
         raise SchemaError(f"no cause {cause!r} to retry; there are {', '.join(CAUSES)}")
 
 
-def _build(
+def _extend(
     rows: Sequence[VideoRow],
     bad_rows: Sequence[BadRow],
     output: str,
     settings: Settings,
+    recipe: DatasetInfo,
+    read: ReadGraph,
     processes: int,
     lanes: int | None,
     retry: frozenset[str],
     beam_args: Sequence[str],
 ) -> Summary:
     _pipeline(processes, beam_args)  # refuses options that don't fit, before anything is written
-    info, known = look(output, settings)
+    info, known = look(output, recipe)
     todo = missing(rows, bad_rows, known, settings, retry)
     elsewhere = tuple(
         row.video_id for row in rows if row.video_id in known and known[row.video_id].url != row.url
@@ -154,12 +204,14 @@ def _build(
     with Watch(total=len(todo)) as watch:
         for start in range(0, max(1, len(todo)), settings.portion):
             store = Store(output, len(info.runs), beam_args)
-            _open_work(store, _recipe(settings), retry)
+            _open_work(store, recipe, retry)
             if not names_runner(beam_args):  # of a cluster's job that goes on they are still in use
                 store.sweep()
             watch.reading(store)
             portion = todo[start : start + settings.portion]
-            read_seconds = _read(store, portion, settings, lanes or here, readers, here, beam_args)
+            read_seconds = _read(
+                store, portion, settings, read, lanes or here, readers, here, beam_args
+            )
             watch.packing()
             info = _pack(store, info, settings, read_seconds, beam_args)
     # Only ids are kept of the rows, which may be many.
@@ -167,13 +219,13 @@ def _build(
     return Summary(info, output, new, elsewhere)
 
 
-def look(output: str, settings: Settings) -> tuple[DatasetInfo, dict[str, Known]]:
+def look(output: str, recipe: DatasetInfo) -> tuple[DatasetInfo, dict[str, Known]]:
     """The data set so far, and what its ledger knows; writes nothing.
 
     Raises:
         SchemaError: it was made with other settings.
     """
-    store, recipe = Store(output), _recipe(settings)
+    store = Store(output)
     info = store.info() or recipe
     if not _same_recipe(info, recipe):
         raise SchemaError(_other_recipe(output, info, recipe))
@@ -187,6 +239,7 @@ def _read(
     store: Store,
     portion: Sequence[Todo],
     settings: Settings,
+    read: ReadGraph,
     lanes: int,
     readers: int,
     processes: int,
@@ -202,7 +255,7 @@ def _read(
     shared = share_out(left, lanes, readers, settings)
     store.write(store.work(QUEUE), (lane.to_json().encode() + b"\n" for lane in shared))
     pipeline = _pipeline(processes, beam_args)
-    graph.read_videos(pipeline, settings, store)
+    read(pipeline, store=store)
     result = _run(pipeline, store)
     videos = store.videos()
     lost = [
@@ -276,7 +329,7 @@ def find_twins(
     return found
 
 
-def _recipe(settings: Settings) -> DatasetInfo:
+def recipe_of(settings: Settings) -> DatasetInfo:
     """An empty data set of the kind that the settings make."""
     return DatasetInfo(
         teachers=[teacher.describe(spec) for spec in settings.teachers],

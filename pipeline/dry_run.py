@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from rich.console import Console
 
 import teacher
-from pipeline.build import check_retry, look, missing
+from pipeline.build import check_retry, look, missing, recipe_of
 from pipeline.reading import LaneReader
 from pipeline.settings import Settings
 from pipeline.steps import clip_record
@@ -53,7 +53,7 @@ def dry_run(
         SchemaError: as `build`, where it could not begin.
     """
     check_retry(retry)
-    info, known = look(output, settings)
+    info, known = look(output, recipe_of(settings))
     todos = missing(rows, bad_rows, known, settings, retry)
     console.print(f"{len(rows)} videos and {len(bad_rows)} rows that can't be used in the list")
     for bad in bad_rows[:_SHOWN]:

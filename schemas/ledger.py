@@ -70,6 +70,7 @@ CAUSES = {
     "near_duplicate": Cause("looks and sounds like another clip", True),
     # teach
     "teacher_error": Cause("a teacher failed on the frames", False),
+    "bad_labels": Cause("its imported labels are no probabilities", True),
     # anywhere
     "killed": Cause(
         "what was at work on it was killed, perhaps for want of memory", False, soon=True

@@ -24,6 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from yt_dlp.extractor import gen_extractor_classes
 
 from pipeline.downloads.download import OptionsError, read_options
+from pipeline.options import positive
 from pipeline.schedule import LONGEST_WAIT
 from pipeline.search.found import SearchStopped, VideoList, WordFailed
 from schemas import SchemaError
@@ -416,28 +417,28 @@ def parser() -> argparse.ArgumentParser:
     )
     parse.add_argument(
         "--per-word",
-        type=_positive,
+        type=positive,
         default=defaults.per_word,
         metavar="N",
         help="videos taken of each word at most (default: %(default)s)",
     )
     parse.add_argument(
         "--requests-per-hour",
-        type=_positive,
+        type=positive,
         default=3600,
         metavar="N",
         help="what the site is sent at most; Flickr allows a key 3600 (default: %(default)s)",
     )
     parse.add_argument(
         "--tries",
-        type=_positive,
+        type=positive,
         default=defaults.tries,
         metavar="N",
         help="how often a search is tried that may succeed another time (default: %(default)s)",
     )
     parse.add_argument(
         "--timeout",
-        type=_positive,
+        type=positive,
         default=300,
         metavar="S",
         help="seconds that a try may take (default: %(default)s)",
@@ -475,13 +476,6 @@ def parser() -> argparse.ArgumentParser:
             f"--uploaded-{side}", type=_date, metavar="DATE", help="such as 2015-12-31, in UTC"
         )
     return parse
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not a positive number")
-    return value
 
 
 def _options(path: str) -> dict:
