@@ -8,9 +8,9 @@ and layers, which give what they compute (batch, steps, channels). What these do
 out: without the heads the file is small.
 
 Each file carries its class names (`heads_json`) and what must be known of its waveforms and steps
-(`waveform_json`): a SavedModel in `assets.extra/`, ONNX in its metadata, LiteRT in a ZIP at its end
-(`unzip model.tflite`; that is how TFLite files carry files of their own), and `export` puts both
-beside them all.
+(`waveform_json`): a `.keras` file, which is a ZIP, as one more member, a SavedModel in
+`assets.extra/`, ONNX in its metadata, LiteRT in a ZIP at its end (`unzip model.tflite`; that is how
+TFLite files carry files of their own). `export` puts both beside them all.
 """
 
 from __future__ import annotations
@@ -72,6 +72,8 @@ def save_keras(model: SoundNet, path: str, outputs: Sequence[str] = ()) -> None:
     with tempfile.TemporaryDirectory() as folder:
         local = str(Path(folder) / "model.keras")
         model.save(local)
+        with zipfile.ZipFile(local, "a") as archive:
+            _pack_words(archive, model, ())
         tf.io.gfile.copy(local, path + ".part", overwrite=True)
     tf.io.gfile.rename(path + ".part", path, overwrite=True)
 
@@ -106,8 +108,7 @@ def save_litert(model: SoundNet, path: str, outputs: Sequence[str] = ()) -> None
         data = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
     file = io.BytesIO(data)
     with zipfile.ZipFile(file, "a") as archive:
-        for name, text in _words(model, outputs).items():
-            archive.writestr(zipfile.ZipInfo(name), text)
+        _pack_words(archive, model, outputs)
     _write_whole(path, file.getvalue())
 
 
@@ -165,11 +166,17 @@ def export(
         Each file, as it is done.
 
     Raises:
-        ExportError: a package is missing, the disk is full, or a file doesn't give what the network
-            does. What stood there before is left as it was.
+        ExportError: a package is missing, Keras runs on another backend than TensorFlow, the disk
+            is full, or a file doesn't give what the network does. What stood there before is left
+            as it was.
         ValueError: no such head or layer.
         OSError: the folder can't be made.
     """
+    if keras.backend.backend() != "tensorflow":
+        raise ExportError(
+            f"networks are exported by TensorFlow, and Keras runs on {keras.backend.backend()} "
+            "here; set KERAS_BACKEND=tensorflow"
+        )
     noise = np.random.default_rng(0).normal(0, WAVEFORM_PEAK / 10, 20 * SAMPLE_RATE)
     noise = noise.clip(-WAVEFORM_PEAK, WAVEFORM_PEAK).astype(np.float32)
     waveforms = [noise, noise[:SAMPLE_RATE], *waveforms]
@@ -352,6 +359,11 @@ def _words(model: SoundNet, outputs: Sequence[str]) -> dict[str, str]:
     names = outputs or model.heads
     heads = {name: classes for name, classes in model.heads.items() if name in names}
     return {HEADS_FILE: heads_json(heads), WAVEFORM_FILE: waveform_json(model, outputs)}
+
+
+def _pack_words(archive: zipfile.ZipFile, model: SoundNet, outputs: Sequence[str]) -> None:
+    for name, text in _words(model, outputs).items():
+        archive.writestr(zipfile.ZipInfo(name), text)
 
 
 def _write_whole(path: str, data: bytes) -> None:

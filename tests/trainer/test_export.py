@@ -117,20 +117,22 @@ def test_a_file_says_what_it_is(network, exported):
     assert session.get_modelmeta().custom_metadata_map == expected
     assert session.get_inputs()[0].shape == ["batch", "samples"]
     assert session.get_outputs()[0].shape == ["batch", "imagenet_steps", 3]
-    with zipfile.ZipFile(exported / "model.tflite") as archive:
-        assert {name: archive.read(name).decode() for name in archive.namelist()} == expected
+    for file in ("model.tflite", "model.keras"):
+        with zipfile.ZipFile(exported / file) as archive:
+            assert {name: archive.read(name).decode() for name in expected} == expected
     for folder in (exported, exported / "saved_model" / "assets.extra"):
         assert {name: (folder / name).read_text() for name in expected} == expected
 
 
-def test_some_outputs_alone_make_a_small_file(network, tmp_path):
-    whole = list(export.export(network, tmp_path / "whole", SERVED))
-    few = list(export.export(network, tmp_path / "few", SERVED, ["pool2", "places-2.0", "pool2"]))
-    layer = list(export.export(network, tmp_path / "layer", SERVED, ["pool2"]))
-    for one, two, three in zip(whole, few, layer, strict=True):
-        assert three.bytes < 0.5 * one.bytes
-        assert two.bytes < 1.02 * one.bytes  # the heads of this network are small
-        assert list(two.differences) == ["pool2", "places-2.0"]
+def test_some_outputs_alone_make_a_small_file(network, exported, tmp_path):
+    formats = ["litert", "onnx"]
+    few = export.export(network, tmp_path / "few", formats, ["pool2", "places-2.0", "pool2"])
+    layer = list(export.export(network, tmp_path / "layer", formats, ["pool2"]))
+    for one, two in zip(few, layer, strict=True):
+        whole = (exported / one.path.name).stat().st_size
+        assert two.bytes < 0.5 * whole
+        assert one.bytes < 1.02 * whole  # the heads of this network are small
+        assert list(one.differences) == ["pool2", "places-2.0"]
     waveform = np.random.default_rng(2).normal(0, 60, (1, 5000)).astype(np.float32)
     expected = network.features(["pool2"])(waveform)["pool2"]
     for made in layer:
@@ -195,6 +197,13 @@ def test_files_are_replaced_whole(network, tmp_path):
         made = list(export.export(network, tmp_path, SERVED, ["pool1"]))
     names = {"heads.json", "waveform.json", *(m.path.name for m in made)}
     assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_another_backend_is_refused(network, tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(export.ExportError, match="Keras runs on jax here; set KERAS_BACKEND"):
+        next(export.export(network, tmp_path / "exported", ["litert"]))
+    assert not (tmp_path / "exported").exists()
 
 
 @pytest.mark.slow
