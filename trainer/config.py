@@ -183,6 +183,38 @@ class Config(Settings):
         "stays each step, 0.999 say (0: the weights themselves)",
         unit="SHARE",
     )
+    parts: int = setting(
+        1,
+        "deal the shards out to so many parts, each of which gives as many clips to every batch; "
+        "of several machines each reads its own: a multiple of their number is wanted",
+    )
+    damaged: str = setting(
+        "stop",
+        "what to do about records that can't be read: stop, or skip them, named and counted",
+        choices=("stop", "skip"),
+        resume=True,
+    )
+    precision: str = setting(
+        "float32",
+        "of what is computed between weights and loss, which are float32 (float16: the loss is "
+        "scaled so that small gradients aren't lost)",
+        choices=("float32", "bfloat16", "float16"),
+    )
+    accumulate: int = setting(
+        1,
+        "go through each batch in so many pieces, for want of memory, and add up their gradients; "
+        "batch normalization then sees the pieces",
+        unit="PIECES",
+    )
+    jit: bool = setting(
+        False, "compile the step with XLA (worth trying on a GPU; slower on CPUs)", resume=True
+    )
+    profile: int = setting(
+        0,
+        "trace so many steps, after the first two, for TensorBoard's profiler",
+        resume=True,
+        unit="STEPS",
+    )
     log_every: int = setting(50, "steps from one point of the curves to the next", resume=True)
     validate_every: int = setting(1_000, "steps from one validation to the next", resume=True)
     checkpoint_every: int = setting(500, "steps from one checkpoint to the next", resume=True)
@@ -192,10 +224,21 @@ class Config(Settings):
         self._check_choices()
         positive = ["steps", "batch_size", "loss_scale", "learning_rate", "epsilon", "keep"]
         self._check_positive(*positive, "log_every", "validate_every", "checkpoint_every")
+        self._check_positive("parts", "accumulate")
+        self._check_up_to(profile=10_000)
+        for name in ("parts", "accumulate"):
+            if self.batch_size % getattr(self, name):
+                raise ValueError(
+                    f"--batch-size {self.batch_size} doesn't divide over {option(name)} "
+                    f"{getattr(self, name)}"
+                )
         self._check_up_to(seed=MAX_SEED, gain_db=100, crop=1e6, mix=100, warmup_steps=2**53)
         self._check_shares("beta_1", "beta_2", "average")
-        if self.mix and self.batch_size == 1:
-            raise ValueError("--mix mixes the clips of a batch; --batch-size 2 or more is wanted")
+        if self.mix and self.batch_size == self.parts:
+            raise ValueError(
+                "--mix mixes the clips of a batch, of each part its own; "
+                f"--batch-size {2 * self.parts} or more is wanted"
+            )
         if self.warmup_steps and self.schedule == "constant":
             raise ValueError("--warmup-steps goes with --schedule cosine")
         if self.warmup_steps >= self.steps:

@@ -3,9 +3,10 @@
 A clip of n label steps is 5n s of sound, zero-padded where it is short; with n < 4 the sound AND
 the labels are repeated to 20 s and 4 steps (the rule "tiled"; authors' `donkey_audio.lua`).
 
-The order of the training clips depends on the seed and the position alone, so a run that goes on at
-step n sees what it would have seen. Each epoch draws the shards anew and takes them in groups; a
-group's shards are read side by side and shuffled; groups before the position are never read.
+The order of the training clips depends on the seed and the position alone (and on what is damaged),
+so a run that goes on at step n sees what it would have seen. Each epoch draws the shards anew and
+takes them in groups; a group's shards are read side by side and shuffled; groups before the
+position are never read.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -24,6 +26,7 @@ from schemas.dataset_info import DatasetInfo, ShardInfo
 from trainer import augment
 from trainer.augment import clip_samples, crop_samples
 from trainer.config import Config
+from trainer.damage import Damage
 from trainer.network import ARCHITECTURES
 
 SHARDS_AT_ONCE = 16
@@ -73,7 +76,8 @@ def usable_info(config: Config) -> DatasetInfo:
             f"{config.data} has no clips to train on (split `train`); look into its ledger for why "
             "videos failed, or add videos with `python -m pipeline`"
         )
-    _check_files(config.data, info)
+    if config.damaged == "stop":
+        _check_files(config.data, info)
     return info
 
 
@@ -100,7 +104,21 @@ def _check_outputs(config: Config, info: DatasetInfo) -> None:
 
 
 def _check_files(folder: str, info: DatasetInfo) -> None:
-    # A shard cut off between two records reads like a whole one, so the sizes are compared.
+    if problems := misfits(folder, info):
+        more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
+        shards = sum(len(info.splits.get(split, [])) for split in ("train", "validation"))
+        raise SchemaError(
+            f"{len(problems)} of {shards} shards don't fit {dataset_info.FILE_NAME}: "
+            f"{'; '.join(list(problems.values())[:5])}{more}. Copy the data set again, run the "
+            "pipeline again, or train without what is lost: --damaged skip"
+        )
+
+
+def misfits(folder: str, info: DatasetInfo) -> dict[str, str]:
+    """By file the shards that are missing or of another size than the description says, with why.
+
+    A shard cut off between two records reads like a whole one, so the sizes are compared.
+    """
     shards = [shard for split in ("train", "validation") for shard in info.splits.get(split, [])]
 
     def problem(shard: ShardInfo) -> str | None:
@@ -114,90 +132,244 @@ def _check_files(folder: str, info: DatasetInfo) -> None:
         return None
 
     with ThreadPoolExecutor(32) as pool:
-        problems = [found for found in pool.map(problem, shards) if found]
-    if problems:
-        more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
-        raise SchemaError(
-            f"{len(problems)} of {len(shards)} shards don't fit {dataset_info.FILE_NAME}: "
-            f"{'; '.join(problems[:5])}{more}. Copy the data set again, or run the pipeline again"
-        )
+        problems = pool.map(problem, shards)
+        return {shard.file: why for shard, why in zip(shards, problems, strict=True) if why}
 
 
-def train_batches(config: Config, info: DatasetInfo, step: int = 0) -> tf.data.Dataset:
+@dataclass(frozen=True)
+class Share:
+    """Which of several machines reads; each reads whole shards, and no other machine reads them."""
+
+    machine: int = 0
+    machines: int = 1
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """A shard of the training clips, as far as it can be read.
+
+    Attributes:
+        number: among all shards of the split.
+        end: the first record that can't be read nor any after it; -1 where all can.
+        records: how many there are to be read.
+    """
+
+    number: int
+    file: str
+    end: int
+    records: int
+
+
+def _readable(info: DatasetInfo, split: str, damaged: Collection[Damage]) -> list[_Shard]:
+    shards = []
+    for number, shard in enumerate(info.splits.get(split, [])):
+        mine = [one for one in damaged if (one.split, one.file) == (split, shard.file)]
+        end = min((one.record for one in mine if one.rest), default=-1)
+        before = shard.records if end < 0 else end
+        records = before - sum(not one.rest and one.record < before for one in mine)
+        shards.append(_Shard(number, shard.file, end, records))
+    return shards
+
+
+def _groups(config: Config, shards: list[_Shard], part: int, step: int) -> Iterator[tuple]:
+    """Endlessly the shards of a part that are read side by side, from a step on.
+
+    Yields:
+        The shards, the seed with which to shuffle them, and how many clips to leave out at first.
+    """
+    shards = [shard for shard in shards[part :: config.parts] if shard.records]
+    total = sum(shard.records for shard in shards)
+    first_epoch, skip = divmod(step * (config.batch_size // config.parts), total)
+    for epoch in itertools.count(first_epoch):
+        draw = np.random.default_rng([config.seed, epoch, *([part] if part else [])])
+        order = [shards[i] for i in draw.permutation(len(shards))]
+        for first in range(0, len(order), SHARDS_AT_ONCE):
+            group = order[first : first + SHARDS_AT_ONCE]
+            shuffle_seed = int(draw.integers(2**31))
+            records = sum(shard.records for shard in group)
+            if skip >= records:
+                skip -= records
+                continue
+            yield group, shuffle_seed, skip
+            skip = 0
+
+
+def _parts(config: Config, share: Share) -> range:
+    """The parts of the data set that a machine reads."""
+    each = config.parts // share.machines
+    return range(share.machine * each, (share.machine + 1) * each)
+
+
+def files_near(
+    config: Config, info: DatasetInfo, step: int, share: Share, damaged: Collection[Damage]
+) -> set[str]:
+    """The shards that the stream of training batches reads around a step, or ahead of it."""
+    shards = _readable(info, "train", damaged)
+    return {
+        shard.file
+        for part in _parts(config, share)
+        for group, _, _ in itertools.islice(_groups(config, shards, part, step), 3)
+        for shard in group
+    }
+
+
+def is_enough(config: Config, info: DatasetInfo, damaged: Collection[Damage] = ()) -> bool:
+    """Whether each part of the training clips has some that can be read."""
+    shards = _readable(info, "train", damaged)
+    return all(any(s.records for s in shards[p :: config.parts]) for p in range(config.parts))
+
+
+def train_batches(
+    config: Config,
+    info: DatasetInfo,
+    step: int = 0,
+    share: Share = Share(),
+    damaged: Collection[Damage] = (),
+) -> tf.data.Dataset:
     """The endless stream of training batches from a step on.
 
-    Each is `waveform` float32 (batch, samples) and `probs`, by teacher float32 (batch, outputs,
-    classes); `trainer.augment` says what the outputs are told.
+    The shards are dealt out to `config.parts`, and each gives as many clips to every batch; of
+    several machines each gives its parts' clips. So a batch, taken together, depends on the seed,
+    the step, the parts and what is damaged, and not on how many machines there are.
+
+    Each is `waveform` float32 (batch, samples); `probs`, by teacher float32 (batch, outputs,
+    classes), where `trainer.augment` says what the outputs are told; and `shard` int32 (batch,),
+    where in the split's list the clip's shard is.
     """
-    shards = [shard for shard in info.splits["train"] if shard.records]
-    position = step * config.batch_size
+    shards = _readable(info, "train", damaged)
+    parts = [_part_batches(config, info, step, shards, p, damaged) for p in _parts(config, share)]
+    batches = parts[0]
+    if parts[1:]:
+        batches = tf.data.Dataset.zip(tuple(parts)).map(
+            lambda *some: tf.nest.map_structure(lambda *values: tf.concat(values, 0), *some)
+        )
+    batches = batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def _shard_reader(info: DatasetInfo, split: str, damaged: Collection[Damage]):
+    """A function from a shard's path, number and end to its good records, each with the number."""
+    numbers = {shard.file: number for number, shard in enumerate(info.splits.get(split, []))}
+    bad = [(numbers[d.file], d.record) for d in damaged if d.split == split and not d.rest]
+
+    def of_shard(path: tf.Tensor, number: tf.Tensor, end: tf.Tensor) -> tf.data.Dataset:
+        records = tf.data.TFRecordDataset(path).take(end)
+        if bad:
+            records = records.enumerate().filter(
+                lambda record, _: (
+                    ~tf.reduce_any(
+                        tf.reduce_all(tf.constant(bad, tf.int64) == tf.stack([number, record]), 1)
+                    )
+                )
+            )
+            records = records.map(lambda _, serialized: serialized)
+        return records.map(lambda serialized: (number, serialized))
+
+    return of_shard
+
+
+def _part_batches(
+    config: Config,
+    info: DatasetInfo,
+    step: int,
+    shards: list[_Shard],
+    part: int,
+    damaged: Collection[Damage],
+) -> tf.data.Dataset:
+    clips = config.batch_size // config.parts
     parse = _parser(info)
+    of_shard = _shard_reader(info, "train", damaged)
 
-    def groups() -> Iterator[tuple[list[str], int, int]]:
-        total = sum(shard.records for shard in shards)
-        first_epoch, skip = divmod(position, total)
-        for epoch in itertools.count(first_epoch):
-            draw = np.random.default_rng([config.seed, epoch])
-            order = [shards[i] for i in draw.permutation(len(shards))]
-            for first in range(0, len(order), SHARDS_AT_ONCE):
-                group = order[first : first + SHARDS_AT_ONCE]
-                shuffle_seed = int(draw.integers(2**31))
-                records = sum(shard.records for shard in group)
-                if skip >= records:
-                    skip -= records
-                    continue
-                yield [posixpath.join(config.data, s.file) for s in group], shuffle_seed, skip
-                skip = 0
+    def groups() -> Iterator[tuple]:
+        for group, shuffle_seed, skip in _groups(config, shards, part, step):
+            files = [posixpath.join(config.data, shard.file) for shard in group]
+            yield (
+                files,
+                [shard.number for shard in group],
+                [shard.end for shard in group],
+                shuffle_seed,
+                skip,
+            )
 
-    def records_of(files: tf.Tensor, shuffle_seed: tf.Tensor, skip: tf.Tensor) -> tf.data.Dataset:
+    def of_group(files, numbers, ends, shuffle_seed, skip) -> tf.data.Dataset:
+        # Of this function alone. The process's would count too, and were it 0, TensorFlow couldn't
+        # take the shuffle's from a tensor.
+        tf.compat.v1.set_random_seed(config.seed + 1)
         return (
-            tf.data.Dataset.from_tensor_slices(files)
-            .interleave(tf.data.TFRecordDataset, SHARDS_AT_ONCE, num_parallel_calls=SHARDS_AT_ONCE)
+            tf.data.Dataset.from_tensor_slices((files, numbers, ends))
+            .interleave(of_shard, SHARDS_AT_ONCE, num_parallel_calls=SHARDS_AT_ONCE)
             .shuffle(SHUFFLE_RECORDS, seed=shuffle_seed, reshuffle_each_iteration=False)
             .skip(skip)
         )
 
-    def example(index: tf.Tensor, serialized: tf.Tensor) -> dict:
-        return augment.training_clip(parse(serialized), index, config, info)
+    def example(index: tf.Tensor, record: tuple[tf.Tensor, tf.Tensor]) -> dict:
+        number, serialized = record
+        # The clip's number in the whole stream, of all parts.
+        index = index // clips * config.batch_size + part * clips + index % clips
+        heard = augment.training_clip(parse(serialized), index, config, info)
+        return {**heard, "shard": tf.cast(number, tf.int32)}
 
-    signature = (
-        tf.TensorSpec([None], tf.string),
-        tf.TensorSpec([], tf.int64),
-        tf.TensorSpec([], tf.int64),
-    )
+    some, one = tf.TensorSpec([None], tf.int64), tf.TensorSpec([], tf.int64)
+    signature = (tf.TensorSpec([None], tf.string), some, some, one, one)
     batches = (
         tf.data.Dataset.from_generator(groups, output_signature=signature)
         # A parallel interleave of one at a time keeps the order and reads the next group ahead.
-        .interleave(records_of, cycle_length=1, num_parallel_calls=1)
-        .enumerate(position)
+        .interleave(of_group, cycle_length=1, num_parallel_calls=1)
+        .enumerate(step * clips)
         .map(example, tf.data.AUTOTUNE)
-        .batch(config.batch_size, drop_remainder=True)
+        .batch(clips, drop_remainder=True)
     )
     if config.mix:
         batches = batches.enumerate(step).map(
-            lambda number, batch: augment.mix(batch, number, config), tf.data.AUTOTUNE
+            lambda number, batch: {
+                **augment.mix(batch, number * config.parts + part, config),
+                "shard": batch["shard"],
+            },
+            tf.data.AUTOTUNE,
         )
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return batches
 
 
-def validation_batches(config: Config, info: DatasetInfo) -> tf.data.Dataset:
-    """Every validation clip once, in order.
+def validation_batches(
+    config: Config,
+    info: DatasetInfo,
+    share: Share = Share(),
+    damaged: Collection[Damage] = (),
+) -> tf.data.Dataset:
+    """Every validation clip once, in order; of several machines each has whole shards of its own.
 
-    As training batches, and with `weight` float32 (batch,): 0 for what fills up the last batch.
+    As training batches, without `shard` and with `weight` float32 (batch,): 0 for what fills up the
+    last batches. All machines have as many batches, whatever is damaged.
     """
-    files = [posixpath.join(config.data, s.file) for s in info.splits.get("validation", [])]
-    missing = -info.records("validation") % config.batch_size
+    clips = config.batch_size // share.machines
+    dealt = [info.splits.get("validation", [])[m :: share.machines] for m in range(share.machines)]
+    most = max(sum(shard.records for shard in some) for some in dealt)
     parse = _parser(info)
+    mine = [
+        shard
+        for shard in _readable(info, "validation", damaged)[share.machine :: share.machines]
+        if shard.records
+    ]
+    shards = (
+        tf.constant([posixpath.join(config.data, shard.file) for shard in mine], tf.string),
+        tf.constant([shard.number for shard in mine], tf.int64),
+        tf.constant([shard.end for shard in mine], tf.int64),
+    )
 
-    def example(serialized: tf.Tensor) -> dict:
+    def example(_: tf.Tensor, serialized: tf.Tensor) -> dict:
         heard = augment.whole_clip(parse(serialized), config, info)
         return {**heard, "weight": tf.constant(1.0)}
 
-    clips = tf.data.TFRecordDataset(files).map(example, tf.data.AUTOTUNE)
-    fill = clips.take(1).repeat(missing).map(lambda one: {**one, "weight": tf.constant(0.0)})
+    heard = (
+        tf.data.Dataset.from_tensor_slices(shards)
+        .flat_map(_shard_reader(info, "validation", damaged))
+        .map(example, tf.data.AUTOTUNE)
+    )
+    nothing = tf.nest.map_structure(lambda s: tf.zeros(s.shape, s.dtype), heard.element_spec)
+    missing = -(-most // clips) * clips - sum(shard.records for shard in mine)
     return (
-        clips.concatenate(fill)
-        .batch(config.batch_size, drop_remainder=True)
+        heard.concatenate(tf.data.Dataset.from_tensors(nothing).repeat(missing))
+        .batch(clips, drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
     )
 
@@ -240,46 +412,3 @@ def fit(waveform: tf.Tensor, probs: dict, info: DatasetInfo, clip_id=""):
     for name, values in tiled.items():
         values.set_shape([steps, probs[name].shape[-1]])
     return tf.ensure_shape(heard, [samples]), tiled
-
-
-def find_damage(config: Config, info: DatasetInfo) -> list[str]:
-    """The shards and records that can't be read, by name, with why; reads the whole data set."""
-    found = []
-    for split in ("train", "validation"):
-        for shard in info.splits.get(split, []):
-            path = posixpath.join(config.data, shard.file)
-            records = iter(tf.data.TFRecordDataset(path))
-            for number in itertools.count():
-                try:
-                    serialized = next(records).numpy()
-                except StopIteration:
-                    break
-                except tf.errors.OpError as error:
-                    found.append(f"{path}: record {number} is damaged ({_first_line(error)})")
-                    break
-                try:
-                    record = clip.ClipRecord.from_bytes(serialized)
-                    _check_record(record, info)
-                except SchemaError as error:
-                    found.append(f"{path}: record {number}: {error}")
-    return found
-
-
-def _check_record(record: clip.ClipRecord, info: DatasetInfo) -> None:
-    steps = len(record.frame_times)
-    if steps > info.steps_per_clip:
-        raise SchemaError(
-            f"{record.clip_id} has {steps} label steps, more than {info.steps_per_clip}"
-        )
-    for teacher in info.teachers:
-        said = record.embeddings if teacher.target == "embedding" else record.probs
-        found = said.get(teacher.name)
-        if found is None or found.shape[1] != len(teacher.classes):
-            raise SchemaError(
-                f"{record.clip_id} has {'nothing' if found is None else found.shape[1]} of the "
-                f"{len(teacher.classes)} classes of {teacher.name}"
-            )
-
-
-def _first_line(error: tf.errors.OpError) -> str:
-    return error.message.rsplit("}} ", 1)[-1].split(" [Op:")[0].splitlines()[0]

@@ -257,8 +257,10 @@ class SoundNet(keras.Model):
                 x = computed[pool.name if pool else row.name]
         last = architecture.table[-1]
         x = _pad(x, last)
+        variable_dtype = keras.config.dtype_policy().variable_dtype
         outputs = {
-            name: _convolution(last, len(names), f"{last.name}_{name}")(x)
+            # In mixed precision too the logits are float32.
+            name: _convolution(last, len(names), f"{last.name}_{name}", variable_dtype)(x)
             for name, names in heads.items()
         }
         kwargs.setdefault("name", f"soundnet{depth}")
@@ -352,13 +354,14 @@ def _pad(x, row: Layer):
     return keras.layers.ZeroPadding1D(row.padding, name=f"pad{row.name[4:]}")(x)
 
 
-def _convolution(row: Layer, filters: int, name: str) -> Conv1D:
+def _convolution(row: Layer, filters: int, name: str, dtype: str | None = None) -> Conv1D:
     return Conv1D(
         filters,
         row.kernel,
         row.stride,
         kernel_initializer=keras.initializers.RandomNormal(0.0, 0.01),
         name=name,
+        dtype=dtype,
     )
 
 

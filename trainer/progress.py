@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import posixpath
 import time
+from collections.abc import Iterator
 from types import TracebackType
 
 import tensorflow as tf
@@ -19,6 +21,7 @@ from rich.progress import (
 )
 
 METRICS_FILE = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
 
 SECONDS_PER_LINE = 30.0
 """Where the output isn't a terminal, a line of the training is printed so often."""
@@ -37,16 +40,20 @@ class RunLog:
     Args:
         step: where the run goes on; what an earlier run wrote of later steps is dropped from
             `metrics.jsonl`.
+        writes: whether this machine is the one that writes; another prints only what it is told to
+            say.
 
     Attributes:
         last: by split (`train`, `validation`) the metrics last written; empty if there are none.
     """
 
-    def __init__(self, model_dir: str, step: int, steps: int) -> None:
+    def __init__(self, model_dir: str, step: int, steps: int, writes: bool = True) -> None:
+        self._writes = writes
         self._path = posixpath.join(model_dir, METRICS_FILE)
         self._writers = {
-            split: tf.summary.create_file_writer(posixpath.join(model_dir, "tensorboard", split))
+            split: tf.summary.create_file_writer(posixpath.join(model_dir, TENSORBOARD, split))
             for split in ("train", "validation")
+            if writes
         }
         rows = []
         if tf.io.gfile.exists(self._path):
@@ -54,7 +61,8 @@ class RunLog:
                 # A run that was killed, or met a full disk, may have left half a line at the end.
                 whole = [json.loads(line) for line in file if line.endswith("}\n")]
             rows = [row for row in whole if row["step"] <= step]
-        write_whole(self._path, "".join(json.dumps(row) + "\n" for row in rows))
+        if writes:
+            write_whole(self._path, "".join(json.dumps(row) + "\n" for row in rows))
         self.last: dict[str, dict[str, float]] = {"train": {}, "validation": {}}
         for row in rows:
             self.last[row["split"]] = {k: v for k, v in row.items() if k not in ("step", "split")}
@@ -68,7 +76,7 @@ class RunLog:
             TimeRemainingColumn(),
             TextColumn("{task.description}"),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=not (writes and self._console.is_terminal),
         )
         self._task = self._bar.add_task("", total=steps, completed=step)
         self._steps = steps
@@ -105,13 +113,15 @@ class RunLog:
         )
         self._bar.update(self._task, description=text)
         now = time.monotonic()
-        if self._bar.disable and now - self._last_line > SECONDS_PER_LINE:
+        if self._writes and self._bar.disable and now - self._last_line > SECONDS_PER_LINE:
             self._last_line = now
             self.say(f"step {step:,} of {self._steps:,}: {text}")
 
     def validation(self, step: int, metrics: dict[str, float], teachers: list[str]) -> None:
         """Metrics of a validation; always printed."""
         self._write("validation", step, metrics)
+        if not self._writes:
+            return
         by_teacher = "; ".join(
             f"{name}: cosine {metrics[f'cosine/{name}']:.3f} (best constant "
             f"{metrics[f'cosine_constant/{name}']:.3f})"
@@ -125,9 +135,54 @@ class RunLog:
 
     def _write(self, split: str, step: int, metrics: dict[str, float]) -> None:
         self.last[split] = metrics
+        if not self._writes:
+            return
         with tf.io.gfile.GFile(self._path, "a") as file:
             file.write(json.dumps({"step": step, "split": split, **metrics}) + "\n")
         with self._writers[split].as_default():
             for name, value in metrics.items():
                 tf.summary.scalar(name, value, step=step)
         self._writers[split].flush()
+
+
+WARM_UP = 2
+"""Steps of a call that are never traced: in these the graph is built and memory is laid out."""
+
+
+class Profile:
+    """Traces some steps for TensorBoard's profiler (`tensorboard-plugin-profile`).
+
+    Args:
+        step: where this call begins.
+        steps: how many to trace.
+    """
+
+    def __init__(self, model_dir: str, step: int, steps: int) -> None:
+        self._folder = posixpath.join(model_dir, TENSORBOARD, "train")
+        self._traced = range(step + WARM_UP + 1, step + WARM_UP + 1 + steps)
+        self._on = False
+
+    def __enter__(self) -> Profile:
+        return self
+
+    @contextlib.contextmanager
+    def step(self, step: int) -> Iterator[None]:
+        """While a step is done."""
+        if step not in self._traced:
+            yield
+            return
+        if not self._on:
+            tf.profiler.experimental.start(self._folder)
+            self._on = True
+        with tf.profiler.experimental.Trace("train", step_num=step, _r=1):
+            yield
+        if step == self._traced[-1]:
+            self._stop()
+
+    def _stop(self) -> None:
+        tf.profiler.experimental.stop()
+        self._on = False
+
+    def __exit__(self, *_: object) -> None:
+        if self._on:
+            self._stop()

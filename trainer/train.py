@@ -11,6 +11,8 @@ import math
 import posixpath
 import time
 from collections import defaultdict
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 import keras
@@ -18,18 +20,24 @@ import numpy as np
 import tensorflow as tf
 
 from schemas.dataset_info import DatasetInfo
-from trainer import averaging, data, export, losses
+from trainer import averaging, damage, data, export, losses
+from trainer.checkpoints import Checkpoints
 from trainer.config import Config
+from trainer.devices import GONE, Devices
+from trainer.errors import TrainingError
 from trainer.layers import Adam
 from trainer.network import SoundNet
-from trainer.progress import RunLog, write_whole
+from trainer.progress import Profile, RunLog, write_whole
 
 CONFIG_FILE, HEADS_FILE, SUMMARY_FILE = "config.json", "heads.json", "summary.json"
 MODEL_FILE, BEST_FILE, SAVED_MODEL = "model.keras", "best.keras", "saved_model"
 
 
-class TrainingError(RuntimeError):
-    """The training can't go on; the message says why and what to do."""
+DAMAGE = (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.NotFoundError)
+"""What reading records that are damaged or gone ends in."""
+
+EXPLODED = 100
+"""So many times what a network that knows nothing loses is a loss that won't come down again."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,7 @@ class Result:
         first_step: where this call began: 0, or the checkpoint's step.
         train: the last training metrics, as in `metrics.jsonl`.
         validation: the last validation's; empty without validation clips.
+        damaged: what was passed over because it can't be read.
     """
 
     model: str
@@ -51,14 +60,7 @@ class Result:
     seconds: float
     train: dict[str, float]
     validation: dict[str, float]
-
-
-def local_strategy() -> tf.distribute.Strategy:
-    """MirroredStrategy over all GPUs of this machine; TensorFlow's default for one or none."""
-    gpus = tf.config.list_logical_devices("GPU")
-    if len(gpus) > 1:
-        return tf.distribute.MirroredStrategy([gpu.name for gpu in gpus])
-    return tf.distribute.get_strategy()
+    damaged: list[str]
 
 
 def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Result:
@@ -69,12 +71,13 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
     `saved_model/` and `summary.json`.
 
     Args:
-        strategy: how to spread a batch over devices; by default over all local GPUs.
+        strategy: how to spread a batch over devices; by default as `trainer.devices` finds them.
 
     Raises:
         SchemaError: the data set can't be used for this run.
-        TrainingError: a loss that isn't a number, damaged records, a `model_dir` of another run,
-            checkpoints that can't be read, a backend of Keras other than TensorFlow.
+        TrainingError: a loss that isn't a number or explodes, damaged records, a `model_dir` of
+            another run, checkpoints that can't be read or written, another machine that is gone,
+            a backend of Keras other than TensorFlow.
     """
     started = time.monotonic()
     if keras.backend.backend() != "tensorflow":
@@ -82,16 +85,11 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
             f"Keras runs on {keras.backend.backend()} here; the training needs TensorFlow. Set "
             "KERAS_BACKEND=tensorflow"
         )
+    devices = Devices(strategy)  # before anything else of TensorFlow's
+    strategy, replicas, share = devices.strategy, devices.replicas, devices.share
     info = data.usable_info(config)
-    strategy = strategy or local_strategy()
-    replicas = strategy.num_replicas_in_sync
-    if config.batch_size % replicas:
-        raise TrainingError(
-            f"--batch-size {config.batch_size} doesn't divide over {replicas} GPUs; "
-            f"{-(-config.batch_size // replicas) * replicas} does"
-        )
-    _claim_model_dir(config, info)
-    # Not the bare seed: with a global seed of 0 TensorFlow can't take a shuffle's from a tensor.
+    _check_fit(config, info, devices)
+    _claim_model_dir(config, info, devices.chief)
     keras.utils.set_random_seed(config.seed + 1)
 
     with strategy.scope():
@@ -112,58 +110,80 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
             teacher.name: tf.Variable(tf.zeros(len(teacher.classes), tf.float64), trainable=False)
             for teacher in info.teachers
         }
-    checkpoint = tf.train.Checkpoint(
-        model=model,
-        optimizer=optimizer,
-        position=position,
-        best_loss=best_loss,
-        mean_targets=mean_targets,
+    state = {
+        "model": model,
+        "optimizer": optimizer,
+        "position": position,
+        "best_loss": best_loss,
+        "mean_targets": mean_targets,
         **({"average": judged} if config.average else {}),
-    )
-    manager = tf.train.CheckpointManager(
-        checkpoint, posixpath.join(config.model_dir, "checkpoints"), max_to_keep=config.keep
-    )
-    unreadable = _restore(checkpoint, manager)
+    }
+    checkpoints = Checkpoints(config.model_dir, state, config.keep, devices.chief)
+    unreadable = checkpoints.restore()
     first_step = int(position.numpy())
     if first_step > config.steps:
         raise TrainingError(
             f"{config.model_dir} already holds step {first_step:,} of this run; ask for more "
             f"with --steps, or choose another --model-dir"
         )
+    if devices.sums(first_step) != share.machines * first_step:
+        raise TrainingError(
+            f"the machines don't go on at the same step (this one at {first_step:,}); --model-dir "
+            "must be a folder that they all see"
+        )
 
-    def replica_train_step(batch: dict) -> tuple[dict, dict]:
+    def gradients_of(waveform: tf.Tensor, targets: dict) -> tuple[list, dict]:
+        """The gradients of a replica's part of the batch, or of a piece of it, and its metrics."""
         with tf.GradientTape() as tape:
-            logits = model(batch["waveform"], training=True)
+            logits = model(waveform, training=True)
             loss, terms = losses.distillation_loss(
-                batch["probs"],
+                targets,
                 logits,
                 config.loss,
                 config.loss_scale,
                 embedders,
                 config.embedding_loss,
             )
-            # Gradients are summed over the replicas.
-            share = loss / replicas
-        variables = model.trainable_variables
-        optimizer.apply(tape.gradient(share, variables), variables)
+            # Gradients are summed over the replicas and the pieces.
+            scaled = optimizer.scale_loss(loss / (replicas * config.accumulate))
         metrics = {"loss": loss}
-        for name, targets in batch["probs"].items():
+        for name, probs in targets.items():
             metrics[f"loss/{name}"] = terms[name]
             if name in embedders:
-                metrics[f"cosine/{name}"] = tf.reduce_mean(losses.cosine(targets, logits[name]))
+                metrics[f"cosine/{name}"] = tf.reduce_mean(losses.cosine(probs, logits[name]))
                 continue
             for k in (1, 5):
-                agrees = losses.agreement(targets, logits[name], k)
+                agrees = losses.agreement(probs, logits[name], k)
                 metrics[f"top{k}/{name}"] = tf.reduce_mean(agrees)
+        return tape.gradient(scaled, model.trainable_variables), metrics
+
+    def replica_train_step(batch: dict) -> tuple[dict, dict]:
+        waveforms = tf.split(batch["waveform"], config.accumulate)
+        targets = {n: tf.split(probs, config.accumulate) for n, probs in batch["probs"].items()}
+        gradients, metrics = [], {}
+        for number, waveform in enumerate(waveforms):
+            told = {name: some[number] for name, some in targets.items()}
+            # One piece after the other, or all would be in memory at once.
+            with tf.control_dependencies(gradients):
+                waveform = tf.identity(waveform)
+            more, of_piece = gradients_of(waveform, told)
+            gradients = [a + b for a, b in zip(gradients, more, strict=True)] if number else more
+            for name, value in of_piece.items():
+                metrics[name] = metrics.get(name, 0.0) + value / config.accumulate
+        optimizer.apply(gradients, model.trainable_variables)
         means = {
             name: tf.reduce_mean(tf.cast(targets, tf.float64), [0, 1])
             for name, targets in batch["probs"].items()
         }
         return metrics, means
 
+    if config.jit:
+        replica_train_step = tf.function(replica_train_step, autograph=False, jit_compile=True)
+
     @tf.function(autograph=False)
     def train_step(batch: dict) -> dict:
-        metrics, means = strategy.run(replica_train_step, (batch,))
+        heard = {"waveform": batch["waveform"], "probs": batch["probs"]}
+        metrics, means = strategy.run(replica_train_step, (heard,))
         mean = tf.distribute.ReduceOp.MEAN
         position.assign_add(1)
         if config.average:
@@ -207,15 +227,58 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
         add = tf.distribute.ReduceOp.SUM
         return {name: strategy.reduce(add, value, axis=None) for name, value in sums.items()}
 
-    validation_data = None
-    if info.records("validation"):
-        validation_data = _distribute(strategy, data.validation_batches(config, info))
+    known = damage.Known(config.model_dir, share.machine, first_step)
 
-    def validate() -> dict[str, float]:
-        sums: dict[str, float] = defaultdict(float)
-        for batch in validation_data:
-            for name, value in validation_step(batch).items():
-                sums[name] += float(value)
+    def pass_over(error: tf.errors.OpError, step: int, files: Collection[str]) -> None:
+        """Note what can't be read around here, if that is asked for; else say what it is."""
+        found = damage.find(config.data, info, files) or damage.find(config.data, info)
+        if not found:
+            raise error
+        if config.damaged == "stop":
+            named = damage.words(config.data, found)
+            raise TrainingError(
+                f"{len(named)} damaged among the records: {'; '.join(named[:10])}. Copy these "
+                "shards again, make the data set again, or pass over them with --damaged skip; the "
+                f"same command then goes on from {checkpoints.latest or 'the start'}"
+            ) from error
+        new = known.add(step, found)
+        if not new:
+            raise error
+        for words in damage.words(config.data, new):
+            log.say(f"passed over: {words}")
+        if not data.is_enough(config, info, known.all):
+            raise TrainingError(
+                f"too little of {config.data} can be read for {config.parts} parts of each batch; "
+                "copy the data set again"
+            ) from error
+
+    def train_batches(step: int) -> Iterator[dict]:
+        """Batches from a step on."""
+        while True:
+            stream = data.train_batches(config, info, step, share, known.all)
+            try:
+                for batch in devices.batches(stream):
+                    yield batch
+                    step += 1
+            except DAMAGE as error:
+                near = data.files_near(config, info, step, share, known.all)
+                pass_over(error, step, near)
+
+    def validation_sums(step: int) -> dict[str, float]:
+        while True:
+            stream = data.validation_batches(config, info, share, known.all)
+            sums: dict[str, float] = defaultdict(float)
+            try:
+                for batch in devices.batches(stream):
+                    for name, value in validation_step(batch).items():
+                        sums[name] += float(value)
+                return sums
+            except DAMAGE as error:
+                files = {shard.file for shard in info.splits["validation"]}
+                pass_over(error, step, files)
+
+    def validate(step: int) -> dict[str, float]:
+        sums = validation_sums(step)
         metrics = {}
         for teacher in info.teachers:
             weight = sums.pop(f"weight/{teacher.name}")
@@ -226,69 +289,138 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
         terms = [metrics[f"loss/{teacher.name}"] for teacher in info.teachers]
         return {"loss": sum(terms) / len(terms), **metrics}
 
-    def diverged(what: str, step: int) -> TrainingError:
+    def diverged(what: str, step: int, batch: dict) -> TrainingError:
+        numbers = np.unique(np.concatenate([n.numpy() for n in devices.here(batch["shard"])]))
+        files = ", ".join(info.splits["train"][number].file for number in numbers)
         return TrainingError(
-            f"{what} at step {step:,}; the last checkpoint is "
-            f"{manager.latest_checkpoint or 'none'}. Start anew in another --model-dir with a "
-            f"lower --learning-rate (now {config.learning_rate:g})"
+            f"{what} at step {step:,}, whose clips are from {files}; the last checkpoint is "
+            f"{checkpoints.latest or 'none'}. Start anew in another --model-dir with a lower "
+            f"--learning-rate (now {config.learning_rate:g})"
         )
 
-    with RunLog(config.model_dir, first_step, config.steps) as log:
+    with (
+        RunLog(config.model_dir, first_step, config.steps, devices.chief) as log,
+        Profile(config.model_dir, first_step, config.profile if devices.chief else 0) as profile,
+    ):
         for problem in unreadable:
             log.say(problem)
-        log.say(_introduction(config, info, model, replicas, first_step))
-        try:
-            batches = iter(_distribute(strategy, data.train_batches(config, info, first_step)))
-            interval = _Interval(config.batch_size)
-            for step in range(first_step + 1, config.steps + 1):
-                with interval.waiting():
-                    batch = next(batches)
-                with interval.working():
-                    metrics = {name: float(v) for name, v in train_step(batch).items()}
-                if not math.isfinite(metrics["loss"]):
-                    raise diverged(f"the loss is {metrics['loss']}", step)
-                interval.add(metrics)
-                log.advance(step)
-                last = step == config.steps
-                if step == 1 or step % config.log_every == 0 or last:
-                    log.train(step, interval.take())
-                if validation_data and (step % config.validate_every == 0 or last):
-                    validation = validate()
-                    log.validation(step, validation, [t.name for t in info.teachers])
-                    if validation["loss"] < best_loss.numpy():
-                        best_loss.assign(validation["loss"])
+        log.say(_introduction(config, info, model, devices, first_step))
+        if config.damaged == "skip" and (files := data.misfits(config.data, info)):
+            error = tf.errors.DataLossError(None, None, "; ".join(files.values()))
+            pass_over(error, 0, files)
+        has_validation = bool(info.records("validation"))
+        most = EXPLODED * _ignorance(config, info)
+        batches = train_batches(first_step)
+        interval = _Interval(config.batch_size)
+        for step in range(first_step + 1, config.steps + 1):
+            with interval.waiting():
+                batch = next(batches)
+            with interval.working(), profile.step(step), _others(devices):
+                metrics = {name: float(v) for name, v in train_step(batch).items()}
+            if not metrics["loss"] < most:
+                raise diverged(f"the loss is {metrics['loss']}", step, batch)
+            interval.add(metrics)
+            log.advance(step)
+            last = step == config.steps
+            if step == 1 or step % config.log_every == 0 or last:
+                log.train(step, interval.take())
+            if has_validation and (step % config.validate_every == 0 or last):
+                with _others(devices):
+                    validation = validate(step)
+                log.validation(step, validation, [t.name for t in info.teachers])
+                if validation["loss"] < best_loss.numpy():
+                    best_loss.assign(validation["loss"])
+                    if devices.chief:
                         export.save_keras(judged, posixpath.join(config.model_dir, BEST_FILE))
-                if step % config.checkpoint_every == 0 or last:
-                    # The loss was that of the weights before this step.
-                    if not all(np.isfinite(values).all() for values in model.get_weights()):
-                        raise diverged("the weights are no numbers any more", step)
-                    manager.save(checkpoint_number=step)
-        except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-            damage = data.find_damage(config, info)
-            if not damage:
-                raise
-            raise TrainingError(
-                f"{len(damage)} damaged among the records: {'; '.join(damage[:10])}. Copy these "
-                "shards again, or make the data set again; the same command then goes on from "
-                f"{manager.latest_checkpoint or 'the start'}"
-            ) from error
+            if step % config.checkpoint_every == 0 or last:
+                # The loss was that of the weights before this step.
+                if not all(np.isfinite(values).all() for values in model.get_weights()):
+                    raise diverged("the weights are no numbers any more", step, batch)
+                checkpoints.save(step)
 
         model_path = posixpath.join(config.model_dir, MODEL_FILE)
-        export.save_keras(judged, model_path)
-        export.save_saved_model(_load(model_path), posixpath.join(config.model_dir, SAVED_MODEL))
         result = Result(
             model=model_path,
-            best_model=posixpath.join(config.model_dir, BEST_FILE) if validation_data else None,
+            best_model=posixpath.join(config.model_dir, BEST_FILE) if has_validation else None,
             first_step=first_step,
             steps=config.steps,
             seconds=round(time.monotonic() - started, 1),
             train=log.last["train"],
             validation=log.last["validation"],
+            damaged=damage.words(config.data, known.all),
         )
-        summary = json.dumps(asdict(result), indent=1) + "\n"
-        write_whole(posixpath.join(config.model_dir, SUMMARY_FILE), summary)
+        if devices.chief:
+            export.save_keras(judged, model_path)
+            folder = posixpath.join(config.model_dir, SAVED_MODEL)
+            export.save_saved_model(_load(model_path), folder)
+            summary = json.dumps(asdict(result), indent=1) + "\n"
+            write_whole(posixpath.join(config.model_dir, SUMMARY_FILE), summary)
+        if known.all:
+            log.say(f"{len(known.all)} damaged were passed over; {SUMMARY_FILE} names them")
         log.say(f"{config.steps:,} steps done; the network is {model_path}")
     return result
+
+
+def _check_fit(config: Config, info: DatasetInfo, devices: Devices) -> None:
+    """Refuse settings that don't fit the devices or the data."""
+    replicas, machines = devices.replicas, devices.share.machines
+    pieces = replicas * config.accumulate
+    if config.batch_size % pieces:
+        accumulated = f" in {config.accumulate} pieces" if config.accumulate > 1 else ""
+        raise TrainingError(
+            f"--batch-size {config.batch_size} doesn't divide over {replicas} devices{accumulated};"
+            f" {-(-config.batch_size // pieces) * pieces} does"
+        )
+    if config.parts % machines:
+        raise TrainingError(
+            f"--parts {config.parts} can't be dealt to {machines} machines; give --parts {machines}"
+        )
+    if not data.is_enough(config, info):
+        raise TrainingError(
+            f"{config.data} has too few shards for --parts {config.parts}; make the data set again "
+            "with smaller shards, or give fewer parts"
+        )
+    if replicas > 1 and (config.jit or config.precision == "float16"):
+        option = "--jit" if config.jit else "--precision float16"
+        raise TrainingError(f"{option} works on one device, and here are {replicas}; leave it out")
+
+
+def _network(config: Config, info: DatasetInfo) -> SoundNet:
+    """A fresh network, of which what lies between weights and logits has the run's precision."""
+    before = keras.config.dtype_policy()
+    policy = "float32" if config.precision == "float32" else f"mixed_{config.precision}"
+    keras.config.set_dtype_policy(policy)
+    try:
+        heads = {teacher.name: teacher.classes for teacher in info.teachers}
+        embedders = frozenset(teacher.name for teacher in info.embedders)
+        return SoundNet(config.depth, heads, embeddings=embedders)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _ignorance(config: Config, info: DatasetInfo) -> float:
+    """What a network loses that gives all classes the same chance, and certain teachers.
+
+    Infinity where a loss has no such bound, or can't grow beyond it.
+    """
+    if config.loss != "kl" or info.embedders:
+        return math.inf
+    terms = [math.log(len(t.classes)) / len(t.classes) for t in info.teachers]
+    return config.loss_scale * sum(terms) / len(terms)
+
+
+@contextmanager
+def _others(devices: Devices) -> Iterator[None]:
+    """Say what it means when the other machines don't answer."""
+    try:
+        yield
+    except GONE as error:
+        if devices.share.machines == 1:
+            raise
+        raise TrainingError(
+            f"another machine has ended or can't be reached ({error.message.splitlines()[0]}); see "
+            "what it said, and start all of them again: they go on from the last checkpoint"
+        ) from error
 
 
 class _Interval:
@@ -348,31 +480,7 @@ def _learning_rate(config: Config) -> float | keras.optimizers.schedules.Learnin
     )
 
 
-def _distribute(strategy: tf.distribute.Strategy, batches: tf.data.Dataset):
-    options = tf.data.Options()
-    options.deterministic = True
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return strategy.experimental_distribute_dataset(batches.with_options(options))
-
-
-def _restore(checkpoint: tf.train.Checkpoint, manager: tf.train.CheckpointManager) -> list[str]:
-    """Go back to the newest checkpoint that can be read; returns what is wrong with newer ones."""
-    problems = []
-    for path in reversed(manager.checkpoints):
-        try:
-            checkpoint.restore(path).assert_consumed()
-            return problems
-        except (tf.errors.OpError, IndexError, ValueError, AssertionError) as error:
-            problems.append(f"the checkpoint {path} can't be read: {str(error).splitlines()[0]}")
-    if problems:
-        raise TrainingError(
-            f"{'; '.join(problems)}. Remove {manager.directory} to start anew, or choose another "
-            "--model-dir"
-        )
-    return problems
-
-
-def _claim_model_dir(config: Config, info: DatasetInfo) -> None:
+def _claim_model_dir(config: Config, info: DatasetInfo, writes: bool) -> None:
     """Put `config.json`, `heads.json` into the model's folder, unless another run lives there."""
     path = posixpath.join(config.model_dir, CONFIG_FILE)
     if tf.io.gfile.exists(path):
@@ -398,6 +506,8 @@ def _claim_model_dir(config: Config, info: DatasetInfo) -> None:
                     f"than {config.data} has; go on with its own data, or choose another "
                     "--model-dir"
                 )
+    if not writes:
+        return
     try:
         tf.io.gfile.makedirs(config.model_dir)
         write_whole(posixpath.join(config.model_dir, HEADS_FILE), heads)
@@ -411,14 +521,9 @@ def _load(path: str) -> SoundNet:
 
 
 def _introduction(
-    config: Config, info: DatasetInfo, model: SoundNet, replicas: int, first_step: int
+    config: Config, info: DatasetInfo, model: SoundNet, devices: Devices, first_step: int
 ) -> str:
     teachers = ", ".join(f"{t.name} ({len(t.classes)} classes)" for t in info.teachers)
-    devices = (
-        f"{replicas} GPUs"
-        if replicas > 1
-        else ("1 GPU" if tf.config.list_logical_devices("GPU") else "the CPU")
-    )
     start = f"goes on at step {first_step:,}" if first_step else "begins"
     return (
         f"SoundNet-{config.depth}, {model.count_params():,} parameters, {start}; "

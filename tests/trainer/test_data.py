@@ -11,7 +11,7 @@ import tensorflow as tf
 from schemas import SchemaError
 from schemas.dataset_info import FILE_NAME, DatasetInfo
 from schemas.waveform import pcm_to_waveform
-from trainer import data
+from trainer import damage, data
 from trainer.config import Config
 
 SECOND = 22050
@@ -217,8 +217,8 @@ def test_damage_is_found_by_name(tmp_path, data_set_writer, clip_maker):
     content[len(content) * 3 // 4] ^= 1
     path.write_bytes(content)
     settings = config(folder)
-    (damage,) = data.find_damage(settings, data.usable_info(settings))
-    assert damage.startswith(f"{path}: record 1 is damaged (corrupted record at ")
+    (found,) = damage.words(str(folder), damage.find(str(folder), data.usable_info(settings)))
+    assert found.startswith(f"{path}: record 1 is damaged (corrupted record at ")
 
 
 def test_a_clip_with_more_steps_than_the_data_set_says(tmp_path, data_set_writer, clip_maker):
@@ -226,8 +226,8 @@ def test_a_clip_with_more_steps_than_the_data_set_says(tmp_path, data_set_writer
     with pytest.raises(tf.errors.InvalidArgumentError, match="video0/0"):
         batches(config(folder, batch_size=1), 1)
     settings = config(folder)
-    (damage,) = data.find_damage(settings, data.usable_info(settings))
-    assert "video0/0 has 5 label steps, more than 4" in damage
+    (found,) = damage.words(str(folder), damage.find(str(folder), data.usable_info(settings)))
+    assert "video0/0 has 5 label steps, more than 4" in found
 
 
 def test_the_description_survives_reading(data_set):

@@ -464,7 +464,7 @@ for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
 try:
     train(config("odd", 3), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
 except TrainingError as error:
-    assert "--batch-size 3 doesn't divide over 2 GPUs; 4 does" in str(error)
+    assert "--batch-size 3 doesn't divide over 2 devices; 4 does" in str(error)
 else:
     sys.exit("an odd batch was accepted")
 """

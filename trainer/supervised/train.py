@@ -23,6 +23,8 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainin
 from schemas import SchemaError
 from schemas.waveform import SAMPLE_RATE
 from trainer import export
+from trainer.checkpoints import Checkpoints
+from trainer.errors import TrainingError
 from trainer.layers import Adam
 from trainer.load import load
 from trainer.network import CLASSIFIERS, SoundNet
@@ -32,7 +34,6 @@ from trainer.supervised.config import LabelConfig
 from trainer.supervised.judgement import Answer
 from trainer.supervised.listing import LabelledSound, Part
 from trainer.supervised.sounds import INDEX_FILE, Sounds, decode
-from trainer.train import TrainingError, _restore
 
 CONFIG_FILE, LIST_FILE, SUMMARY_FILE = "config.json", "list.json", "summary.json"
 MODEL_FILE, ANSWERS_FILE, SOUNDS = "model.keras", "answers.json", "sounds"
@@ -232,9 +233,9 @@ def _train_part(
     optimizer = Adam(config.learning_rate, config.beta_1, config.beta_2, config.epsilon)
     optimizer.build(model.trainable_variables)
     position = tf.Variable(0, dtype=tf.int64, trainable=False)
-    checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, position=position)
-    manager = tf.train.CheckpointManager(checkpoint, str(folder / "checkpoints"), max_to_keep=2)
-    problems = _restore(checkpoint, manager)
+    state = {"model": model, "optimizer": optimizer, "position": position}
+    checkpoints = Checkpoints(str(folder), state, keep=2)
+    problems = checkpoints.restore()
     first_step = int(position.numpy())
     steps = max(1, config.epochs * len(part.train) // config.batch_size)
     labels = np.array([classes.index(sound.label) for sound in sounds])
@@ -268,7 +269,7 @@ def _train_part(
                 names = [sounds[i].name for i, _ in draw(config, part, heard, step - 1)]
                 raise TrainingError(
                     f"the loss is {loss} at step {step:,} (sounds {', '.join(names[:3])} ...); the "
-                    f"last checkpoint is {manager.latest_checkpoint or 'none'}. Start anew in "
+                    f"last checkpoint is {checkpoints.latest or 'none'}. Start anew in "
                     "another --model-dir with a lower --learning-rate (now "
                     f"{config.learning_rate:g})"
                 )
@@ -281,10 +282,10 @@ def _train_part(
                 if not all(np.isfinite(values).all() for values in model.get_weights()):
                     raise TrainingError(
                         f"the weights are no numbers any more at step {step:,}; the last "
-                        f"checkpoint is {manager.latest_checkpoint or 'none'}. Start anew in "
+                        f"checkpoint is {checkpoints.latest or 'none'}. Start anew in "
                         "another --model-dir with a lower --learning-rate"
                     )
-                manager.save(checkpoint_number=step)
+                checkpoints.save(step)
         export.save_keras(model, str(folder / MODEL_FILE))
         answers = _judge(config, part, sounds, classes, heard, model)
         if answers:
