@@ -155,9 +155,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     In half precision (float16, bfloat16) the statistics are still computed in float32.
 
-    Under `tf.distribute.MirroredStrategy` each replica normalizes with the statistics of its own
-    part of the batch (as DataParallel did in Torch), and the running statistics become the mean of
-    the replicas'.
+    Under a distribution strategy of several replicas all normalize with the statistics of the whole
+    batch, so that many devices train as one does.
 
     Args:
         epsilon: Torch's default, in force in the authors' code. Keras's default is 1e-3.
@@ -190,6 +189,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         import tensorflow as tf
 
         train = bool(training and self.trainable)
+        replicas = tf.distribute.get_replica_context()
+        if train and replicas and replicas.num_replicas_in_sync > 1:
+            return self._normalize_together(inputs, replicas)
         # The raw operation, because `tf.compat.v1.nn.fused_batch_norm` raises epsilon to 1.001e-5.
         outputs = tf.raw_ops.FusedBatchNormV3(
             x=tf.expand_dims(inputs, 1),  # (batch, 1, steps, channels)
@@ -201,10 +203,32 @@ class BatchNormalization(keras.layers.BatchNormalization):
             is_training=train,
         )
         if train:
-            for statistic, of_batch in (
-                (self.moving_mean, outputs.batch_mean),
-                (self.moving_variance, outputs.batch_variance),
-            ):
-                new = tf.cast(of_batch, statistic.dtype)
-                statistic.assign(statistic * self.momentum + new * (1.0 - self.momentum))
+            self._keep(outputs.batch_mean, outputs.batch_variance)
         return tf.cast(tf.squeeze(outputs.y, 1), self.compute_dtype)
+
+    def _normalize_together(self, inputs, replicas):
+        """With the statistics of all replicas' parts, which are of one size."""
+        import tensorflow as tf
+
+        def mean_of_all(values):
+            return replicas.all_reduce("mean", tf.reduce_mean(values, [0, 1]))
+
+        x = tf.cast(inputs, tf.float32)
+        mean = mean_of_all(x)
+        variance = mean_of_all(tf.math.squared_difference(x, mean))
+        y = tf.nn.batch_normalization(
+            x,
+            mean,
+            variance,
+            tf.cast(self.beta, x.dtype),
+            tf.cast(self.gamma, x.dtype),
+            self.epsilon,
+        )
+        count = tf.cast(tf.size(x[..., 0]) * replicas.num_replicas_in_sync, x.dtype)
+        self._keep(mean, variance * count / (count - 1.0))
+        return tf.cast(y, self.compute_dtype)
+
+    def _keep(self, mean, variance) -> None:
+        """Move the running statistics towards a batch's."""
+        for running, of_batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            running.assign(running * self.momentum + of_batch * (1.0 - self.momentum))
