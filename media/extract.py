@@ -6,6 +6,7 @@ player shows and sounds at that time is what a clip holds.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -28,10 +29,13 @@ from media.waveform import no_sound
 
 PICTURES = {
     "exact": "the picture shown at the middle of what is there of a label step",
-    "keyframes": "a key frame within the step, if there is one; else the one at that middle, or "
-    "soon after it",
+    "keyframes": "a key frame within the step, if there is one; else the first picture in it that "
+    "others are made from",
 }
 """Which picture a label step gets."""
+
+FILLED_TOGETHER = 3
+"""Segments whose pictures without a key frame are decoded by one process."""
 
 
 @dataclass
@@ -78,9 +82,9 @@ def extract(
     with "exact" the one shown at the middle of what is there, to within step_seconds / 8, for which
     every picture of the video is decoded. With "keyframes" it is the key frame in the step that is
     nearest to that middle (of several within a quarter of a step the first), which costs a third.
-    Only for a step without one, pictures are decoded from the key frame before to the first behind
-    that middle that others are made from; or where the file does not say enough for that, all of
-    them, as with "exact". The times of the frames are those of the pictures that were taken.
+    Only for a step without one, pictures are decoded from the key frame before to the first in the
+    step that others are made from; or where the file does not say enough for that, all of them, as
+    with "exact". The times of the frames are those of the pictures that were taken.
 
     Segments are unbroken runs of such steps, cut at clip_seconds. A video of which no step is half
     there gives the one step of which most is there. Silence stands in gaps of the sound within a
@@ -143,15 +147,27 @@ def _keyframes(part: Part, waited: process.Waited) -> Iterator[Segment]:
 
     pipes = ("sound", "pictures", "times", "packets")
     with closing(Decoder(key_frames, part, waited)) as decoder:
-        for run in _runs(cutter, outputs, pipes, report, part, waited):
-            decoder.fill(run, read_report(report))
-            for piece in run.pieces(part.step_seconds):
+        for runs in _together(_runs(cutter, outputs, pipes, report, part, waited)):
+            decoder.fill(runs, read_report(report))
+            for piece in itertools.chain(*(run.pieces(part.step_seconds) for run in runs)):
                 yield _segment(count, piece, part)
                 count += 1
     if count == 0:  # what there is to say, and whether it is true, is found out by decoding
         yield from _exact(part, waited)
     elif decoder.report.limit():
         raise process.failure("too_large", f"{part.path} was read only in part", decoder.report)
+
+
+def _together(runs: Iterator[Run]) -> Iterator[list[Run]]:
+    """Runs that wait for pictures, a few at a time: a process less for each of them."""
+    waiting: list[Run] = []
+    for run in runs:
+        waiting.append(run)
+        complete = all(step.picture.pixels is not None for one in waiting for step in one.steps)
+        if complete or len(waiting) == FILLED_TOGETHER:
+            yield waiting
+            waiting = []
+    yield waiting
 
 
 def _runs(

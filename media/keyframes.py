@@ -277,15 +277,14 @@ class KeyFrames:
     def pick(self, step: int, begin: float, end: float) -> Picture | None:
         """The picture of a label step of which begin..end is there."""
         low, high = self._begin(step) - SAME, self._begin(step + 1) - SAME
-        middle = (begin + end) / 2
         shown = [
             Picture(max(packet.time, self._begin(step)), pixels)
             for packet in self._packets
             if low <= packet.time < high and (pixels := self._picture(packet)) is not None
         ]
         if shown:
-            return min(shown, key=lambda item: abs(item.time - middle))
-        return Missing(middle, None, end, self._since_key(middle, end))
+            return min(shown, key=lambda item: abs(item.time - (begin + end) / 2))
+        return Missing(begin, None, end, self._since_key(begin, end))
 
     def _picture(self, packet: Packet) -> np.ndarray | None:
         time = self._time(packet)
@@ -415,28 +414,29 @@ class Decoder:
         if self._events is not None:
             self._events.close()
 
-    def fill(self, run: Run, found: Probe | None) -> None:
-        """Decode the pictures that a run lacks; a step keeps one without pixels if there is none.
+    def fill(self, runs: list[Run], found: Probe | None) -> None:
+        """Decode the pictures that runs lack; a step keeps one without pixels if there is none.
 
         found: what ffmpeg said of the file
         """
-        steps = [step for step in run.steps if step.picture.pixels is None]
+        steps = [step for run in runs for step in run.steps if step.picture.pixels is None]
         if steps and found and self._events is None:
-            self._from_key_frames([step.picture for step in steps], found)
+            enough = len(runs) * self._part.clip_seconds
+            self._from_key_frames([step.picture for step in steps], enough, found)
         for step in steps:
             if step.picture.pixels is None and (picture := self._from_start(step)):
                 step.picture = picture
 
-    def _from_key_frames(self, missing: list[Missing], found: Probe) -> None:
-        """Start at the key frame before each of the pictures, and fill in those that can be."""
+    def _from_key_frames(self, missing: list[Missing], enough: float, found: Probe) -> None:
+        """Start at the key frame before each of the pictures, and fill in those that can be.
+
+        enough: of more seconds to decode, all are decoded
+        """
         if not all(one.packets for one in missing):
             return
         groups = itertools.groupby(missing, key=lambda one: one.packets[0].time)
         groups = [list(group) for _, group in groups]
-        if (
-            sum(group[-1].time - group[0].packets[0].time for group in groups)
-            > self._part.clip_seconds
-        ):
+        if sum(group[-1].time - group[0].packets[0].time for group in groups) > enough:
             return  # decoding everything is less
         tick = self._key_frames.tick
         if found.format in UNINDEXED:
@@ -496,7 +496,9 @@ class Decoder:
             + "'",
             *pictures.tell("picture", times),
         ]
-        return pictures.picture_output(source, address, filters, self._key_frames.size)
+        # So many and no more, so that ffmpeg doesn't decode on until it is stopped.
+        most = {"frames:v": len(missing)}
+        return pictures.picture_output(source, address, filters, self._key_frames.size, **most)
 
     def _from_start(self, step: Step) -> Picture | None:
         """Go on decoding every picture up to the end of a label step: as Grid gives it."""

