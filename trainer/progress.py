@@ -6,6 +6,7 @@ import contextlib
 import json
 import posixpath
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from types import TracebackType
 
@@ -32,6 +33,60 @@ def write_whole(path: str, text: str) -> None:
     with tf.io.gfile.GFile(path + ".part", "w") as file:
         file.write(text)
     tf.io.gfile.rename(path + ".part", path, overwrite=True)
+
+
+class Interval:
+    """Means of the metrics and the clock, from one point of the curves to the next.
+
+    Args:
+        batch_size: clips that a step has.
+    """
+
+    def __init__(self, batch_size: int) -> None:
+        self._batch_size = batch_size
+        self._clear()
+
+    def _clear(self) -> None:
+        self._sums: dict[str, float] = defaultdict(float)
+        self._steps = 0
+        self._waited = Stopwatch()
+        self._worked = Stopwatch()
+
+    def waiting(self) -> Stopwatch:
+        """For a `with` around the wait for data."""
+        return self._waited
+
+    def working(self) -> Stopwatch:
+        """For a `with` around the step."""
+        return self._worked
+
+    def add(self, metrics: dict[str, float]) -> None:
+        """Take in a step's metrics."""
+        self._steps += 1
+        for name, value in metrics.items():
+            self._sums[name] += value
+
+    def take(self) -> dict[str, float]:
+        """The means since the last call, with `clips_per_second` and `waiting_share`."""
+        seconds = self._waited.seconds + self._worked.seconds
+        metrics = {name: value / self._steps for name, value in self._sums.items()}
+        metrics["clips_per_second"] = self._steps * self._batch_size / seconds
+        metrics["waiting_share"] = self._waited.seconds / seconds
+        self._clear()
+        return metrics
+
+
+class Stopwatch:
+    """Adds up the time inside `with`."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._started
 
 
 class RunLog:

@@ -27,7 +27,7 @@ from trainer.devices import GONE, Devices
 from trainer.errors import TrainingError
 from trainer.layers import Adam
 from trainer.network import SoundNet
-from trainer.progress import Profile, RunLog, write_whole
+from trainer.progress import Interval, Profile, RunLog, write_whole
 
 CONFIG_FILE, HEADS_FILE, SUMMARY_FILE = "config.json", "heads.json", "summary.json"
 MODEL_FILE, BEST_FILE, SAVED_MODEL = "model.keras", "best.keras", "saved_model"
@@ -311,7 +311,7 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
         has_validation = bool(info.records("validation"))
         most = EXPLODED * _ignorance(config, info)
         batches = train_batches(first_step)
-        interval = _Interval(config.batch_size)
+        interval = Interval(config.batch_size)
         for step in range(first_step + 1, config.steps + 1):
             with interval.waiting():
                 batch = next(batches)
@@ -421,52 +421,6 @@ def _others(devices: Devices) -> Iterator[None]:
             f"another machine has ended or can't be reached ({error.message.splitlines()[0]}); see "
             "what it said, and start all of them again: they go on from the last checkpoint"
         ) from error
-
-
-class _Interval:
-    """Means of the metrics and the clock, from one point of the curves to the next."""
-
-    def __init__(self, batch_size: int) -> None:
-        self._batch_size = batch_size
-        self._clear()
-
-    def _clear(self) -> None:
-        self._sums: dict[str, float] = defaultdict(float)
-        self._steps = 0
-        self._waited = _Stopwatch()
-        self._worked = _Stopwatch()
-
-    def waiting(self) -> _Stopwatch:
-        return self._waited
-
-    def working(self) -> _Stopwatch:
-        return self._worked
-
-    def add(self, metrics: dict[str, float]) -> None:
-        self._steps += 1
-        for name, value in metrics.items():
-            self._sums[name] += value
-
-    def take(self) -> dict[str, float]:
-        seconds = self._waited.seconds + self._worked.seconds
-        metrics = {name: value / self._steps for name, value in self._sums.items()}
-        metrics["clips_per_second"] = self._steps * self._batch_size / seconds
-        metrics["waiting_share"] = self._waited.seconds / seconds
-        self._clear()
-        return metrics
-
-
-class _Stopwatch:
-    """Adds up the time inside `with`."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __enter__(self) -> None:
-        self._started = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds += time.perf_counter() - self._started
 
 
 def _learning_rate(config: Config) -> float | keras.optimizers.schedules.LearningRateSchedule:

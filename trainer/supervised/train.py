@@ -28,7 +28,7 @@ from trainer.errors import TrainingError
 from trainer.layers import Adam
 from trainer.load import load
 from trainer.network import CLASSIFIERS, SoundNet
-from trainer.progress import RunLog, write_whole
+from trainer.progress import Interval, RunLog, write_whole
 from trainer.supervised import judgement, listing
 from trainer.supervised.config import LabelConfig
 from trainer.supervised.judgement import Answer
@@ -260,11 +260,12 @@ def _train_part(
             log.say(problem)
         log.say(_introduction(config, part, classes, model, first_step, steps))
         batches = iter(_batches(config, part, labels, heard, first_step, steps))
-        clock = _Clock()
+        interval = Interval(config.batch_size)
         for step in range(first_step + 1, steps + 1):
-            with clock.waiting():
+            with interval.waiting():
                 waveform, label = next(batches)
-            loss, right = map(float, train_step(waveform, label))
+            with interval.working():
+                loss, right = map(float, train_step(waveform, label))
             if not math.isfinite(loss):
                 names = [sounds[i].name for i, _ in draw(config, part, heard, step - 1)]
                 raise TrainingError(
@@ -273,11 +274,11 @@ def _train_part(
                     "another --model-dir with a lower --learning-rate (now "
                     f"{config.learning_rate:g})"
                 )
-            clock.add(loss=loss, accuracy=right)
+            interval.add({"loss": loss, "accuracy": right})
             log.advance(step)
             last = step == steps
             if step == 1 or step % config.log_every == 0 or last:
-                log.train(step, clock.take(config.batch_size))
+                log.train(step, interval.take())
             if step % config.checkpoint_every == 0 or last:
                 if not all(np.isfinite(values).all() for values in model.get_weights()):
                     raise TrainingError(
@@ -404,41 +405,6 @@ def _judge(
             said, probability = classes[mean.argmax()], float(mean.max())
         answers.append(Answer(sound.name, part.name, sound.label, said, probability))
     return answers
-
-
-class _Clock:
-    """Means of the metrics, and the time, from one point of the curves to the next."""
-
-    def __init__(self) -> None:
-        self._start()
-
-    def _start(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._steps = 0
-        self._began = time.perf_counter()
-        self._waited = 0.0
-
-    def waiting(self) -> _Clock:
-        return self
-
-    def __enter__(self) -> None:
-        self._entered = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._waited += time.perf_counter() - self._entered
-
-    def add(self, **metrics: float) -> None:
-        self._steps += 1
-        for name, value in metrics.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-
-    def take(self, batch_size: int) -> dict[str, float]:
-        seconds = time.perf_counter() - self._began
-        metrics = {name: value / self._steps for name, value in self._sums.items()}
-        metrics["clips_per_second"] = self._steps * batch_size / seconds
-        metrics["waiting_share"] = self._waited / seconds
-        self._start()
-        return metrics
 
 
 def _introduction(
