@@ -26,10 +26,11 @@ class Conv1D(keras.layers.Conv1D):
 
     Few filters over a long sound: oneDNN's gradient of the kernel uses a fraction of the vector
     units. Here neighbouring outputs count as more filters of a longer kernel (`_kernel_gradient`).
-    A long kernel over few steps: as a matrix product it reads its weights once.
+    A long kernel over few steps: in training as a matrix product, which reads its weights once;
+    otherwise not, so that what is heard is the same to the bit whatever its length and batch.
     """
 
-    def call(self, inputs):
+    def call(self, inputs, training=None):
         plain = (
             self.padding != "valid"
             or self.data_format != "channels_last"
@@ -44,7 +45,7 @@ class Conv1D(keras.layers.Conv1D):
 
         stride, size = self.strides[0], self.kernel_size[0]
         steps = inputs.shape[1]
-        if steps is not None and 0 < (outputs := (steps - size) // stride + 1) <= FEW_STEPS:
+        if training and steps is not None and 0 < (outputs := (steps - size) // stride + 1) <= FEW_STEPS:
             windows = [inputs[:, i : i + outputs * stride : stride] for i in range(size)]
             rows = tf.reshape(tf.concat(windows, -1), [-1, size * inputs.shape[-1]])
             products = rows @ tf.reshape(self.kernel, [-1, self.filters])

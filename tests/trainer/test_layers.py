@@ -132,7 +132,7 @@ def test_convolutions_and_their_gradients_are_those_of_keras(dtype, steps, chann
     def results(layer):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            y = tf.cast(layer(x), "float32")
+            y = tf.cast(layer(x, training=True), "float32")
             loss = tf.reduce_sum(y * weigh)
         return [y, *tape.gradient(loss, [x, *layer.trainable_weights])]
 
