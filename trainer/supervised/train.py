@@ -55,6 +55,8 @@ class LabelResult:
             counted as wrong; None where nothing was held out.
         by_fold: the same for each fold.
         by_class: the same for each class; None for one of which nothing was held out.
+        confusion: how many held-out sounds of a class (row) were taken for each class (column); in
+            the last column those that can't be read. Empty where nothing was held out.
         unreadable: by file, why.
     """
 
@@ -65,6 +67,7 @@ class LabelResult:
     accuracy: float | None
     by_fold: dict[str, float]
     by_class: dict[str, float | None]
+    confusion: list[list[int]]
     unreadable: dict[str, str]
     seconds: float
 
@@ -137,6 +140,7 @@ def train(config: LabelConfig) -> LabelResult:
         accuracy=judgement.accuracy(answers) if answers else None,
         by_fold=by_fold,
         by_class=by_class,
+        confusion=counts.tolist() if answers else [],
         unreadable=unreadable,
         seconds=round(time.monotonic() - started, 1),
     )

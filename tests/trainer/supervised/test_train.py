@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 
 import keras
 import numpy as np
@@ -75,6 +76,7 @@ def test_what_a_run_leaves(two_folds, sound_list):
         rows = list(csv.reader(file))
     assert rows[0] == ["label", "hiss", "tone", "(unreadable)"]
     counts = np.array([row[1:] for row in rows[1:]], int)
+    assert counts.tolist() == result.confusion
     assert counts.sum(1).tolist() == [5, 4]
     assert counts[:, 2].tolist() == [1, 0]
     assert np.trace(counts) == right
@@ -351,3 +353,29 @@ def test_the_published_network_learns_real_sounds_with_labels(
     assert list(result.by_fold) == ["1"]
     assert not result.unreadable
     assert result.accuracy >= 75  # of chance 25
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(two_folds, sound_list, tmp_path):
+    folder, settings, _ = two_folds
+    command = [sys.executable, "-m", "trainer.task", "--task", "scratch", "--depth", "5"]
+    command += ["--data", str(sound_list), "--model-dir", str(tmp_path), "--batch-size", "4"]
+    command += ["--epochs", "6", "--held-out", "folds", "--log-every", "1"]
+    command += ["--checkpoint-every", "2"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    metrics = tmp_path / "fold-1" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while '"step": 3' not in (metrics.read_text() if metrics.exists() else ""):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "fold-1/model.keras").exists()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "goes on at step " in done.stdout
+    assert losses_of(tmp_path / "fold-1") == losses_of(folder / "fold-1")
+    assert (tmp_path / "answers.csv").read_text() == (folder / "answers.csv").read_text()
