@@ -355,7 +355,8 @@ def _other_recipe(where: str, there: DatasetInfo, here: DatasetInfo) -> str:
         if old != new:
             differences.append(f"{name} is {old!r} there and {new!r} here")
     old_teachers, new_teachers = (
-        {t.name: f"{t.network} {t.sha256[:12]}" for t in info.teachers} for info in (there, here)
+        {t.name: f"{t.network} {t.sha256[:12]} ({t.target})" for t in info.teachers}
+        for info in (there, here)
     )
     if old_teachers != new_teachers or not differences:
         differences.append(f"teachers are {old_teachers} there and {new_teachers} here")

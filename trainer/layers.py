@@ -45,7 +45,11 @@ class Conv1D(keras.layers.Conv1D):
 
         stride, size = self.strides[0], self.kernel_size[0]
         steps = inputs.shape[1]
-        if training and steps is not None and 0 < (outputs := (steps - size) // stride + 1) <= FEW_STEPS:
+        if (
+            training
+            and steps is not None
+            and 0 < (outputs := (steps - size) // stride + 1) <= FEW_STEPS
+        ):
             windows = [inputs[:, i : i + outputs * stride : stride] for i in range(size)]
             rows = tf.reshape(tf.concat(windows, -1), [-1, size * inputs.shape[-1]])
             products = rows @ tf.reshape(self.kernel, [-1, self.filters])
