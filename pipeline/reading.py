@@ -124,7 +124,9 @@ class LaneReader:
         Raises:
             OSError: the disk is full or can't be written; the machine's trouble, not a video's.
         """
-        works = [self._read_all] * self.lane.readers + [self._download_all] * self._downloaders
+        # One reader more than asked for: there is always one whose ffmpeg only starts or has ended.
+        works = [self._read_all] * (self.lane.readers + 1)
+        works += [self._download_all] * self._downloaders
         for work in works:
             threading.Thread(target=self._run, args=(work,), daemon=True).start()
         running = len(works)
