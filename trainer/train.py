@@ -93,15 +93,16 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
     keras.utils.set_random_seed(config.seed + 1)
 
     with strategy.scope():
-        heads = {t.name: t.classes for t in info.teachers}
         embedders = frozenset(t.name for t in info.embedders)
-        model = SoundNet(config.depth, heads, embeddings=embedders)
+        model = _network(config, info)
         # What is validated and written out: the network itself, or a running mean of its weights.
         judged = model
         if config.average:
-            judged = SoundNet(config.depth, heads, embeddings=embedders)
+            judged = _network(config, info)
             judged.set_weights(model.get_weights())
         optimizer = Adam(_learning_rate(config), config.beta_1, config.beta_2, config.epsilon)
+        if config.precision == "float16":
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         optimizer.build(model.trainable_variables)
         position = tf.Variable(0, dtype=tf.int64, trainable=False)
         best_loss = tf.Variable(math.inf, dtype=tf.float64, trainable=False)
@@ -305,7 +306,8 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
         for problem in unreadable:
             log.say(problem)
         log.say(_introduction(config, info, model, devices, first_step))
-        if config.damaged == "skip" and (files := data.misfits(config.data, info)):
+        files = data.misfits(config.data, info) if config.damaged == "skip" else {}
+        if files.keys() - {one.file for one in known.all}:
             error = tf.errors.DataLossError(None, None, "; ".join(files.values()))
             pass_over(error, 0, files)
         has_validation = bool(info.records("validation"))

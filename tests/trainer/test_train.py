@@ -12,18 +12,22 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
+from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 import trainer.train as train_module
-from schemas import classes
+from schemas import SchemaError, classes
 from schemas.clip import ClipRecord
-from trainer import data, losses
+from trainer import damage, data, losses
 from trainer.config import Config
+from trainer.layers import BatchNormalization
 from trainer.network import SoundNet
 from trainer.train import TrainingError, train
 
@@ -403,9 +407,20 @@ def test_without_validation_clips(tmp_path, data_set_writer, clip_maker):
 
 
 def test_a_loss_that_is_no_number_stops_the_run_at_its_step(short_data_set, tmp_path):
-    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) at step [123].*learning-rate"):
-        train(config(short_data_set, tmp_path, steps=4, learning_rate=1e30))
+    message = r"the loss is (nan|inf) at step [23], whose clips are from (train-0000[01].tfrecord"
+    message += r"(, )?)+; the last checkpoint is .*ckpt-1\. .*learning-rate"
+    settings = config(short_data_set, tmp_path, steps=4, learning_rate=1e30, checkpoint_every=1)
+    with pytest.raises(TrainingError, match=message):
+        train(settings)
     assert not (tmp_path / "model.keras").exists()
+    # The last good checkpoint is intact: it says the same again.
+    with pytest.raises(TrainingError, match=message):
+        train(settings)
+
+
+def test_a_loss_that_explodes_stops_the_run(short_data_set, tmp_path):
+    with pytest.raises(TrainingError, match=r"the loss is \d+\.\d+ at step \d, whose clips are"):
+        train(config(short_data_set, tmp_path, steps=9, learning_rate=100.0))
 
 
 def test_weights_that_are_no_numbers_are_not_saved(short_data_set, tmp_path):
@@ -436,18 +451,123 @@ def test_another_runs_folder_is_left_alone(six_steps):
     assert (folder / "config.json").read_text() == before
 
 
-def test_damaged_records_stop_the_run_by_name(tmp_path, data_set_writer, clip_maker):
+@pytest.fixture
+def damaged_data_set(tmp_path, data_set_writer, clip_maker) -> Path:
+    """Clips of 10 s: of the first training shard the second of three is damaged, of the second one
+    has too many label steps, the third is missing; one of validation's two is damaged."""
+    clips = [clip_maker(i, steps=2) for i in range(10)]
     folder = data_set_writer(
         tmp_path / "data",
-        {"train": [[clip_maker(0, steps=2), clip_maker(1, steps=2)], [clip_maker(2, steps=2)]]},
+        {
+            "train": [clips[:3], [clip_maker(3, steps=3), *clips[4:6]], clips[6:8]],
+            "validation": [clips[8:]],
+        },
         clip_seconds=10.0,
     )
-    path = folder / "train-00000.tfrecord"
-    content = bytearray(path.read_bytes())
-    content[-1000] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(TrainingError, match=r"1 damaged.*train-00000.tfrecord: record 1 is dam"):
-        train(config(folder, tmp_path / "model", steps=3))
+    (folder / "train-00002.tfrecord").unlink()
+    for name, place in (("train-00000", 0.5), ("validation-00000", 0.9)):
+        path = folder / f"{name}.tfrecord"
+        content = bytearray(path.read_bytes())
+        content[int(place * len(content))] ^= 1
+        path.write_bytes(content)
+    return folder
+
+
+def test_damaged_records_stop_the_run_by_name(damaged_data_set, tmp_path, clip_maker):
+    settings = config(damaged_data_set, tmp_path / "model", steps=3)
+    with pytest.raises(SchemaError, match=r"train-00002.tfrecord is missing.*--damaged skip"):
+        train(settings)
+    path = damaged_data_set / "train-00002.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for number in (6, 7):
+            writer.write(clip_maker(number, steps=2).to_bytes())
+    message = r"2 damaged.*train-00000.tfrecord: record 1 is damaged \(corrupted record at \d+\), "
+    message += r"and 1 after it can't be found; .*train-00001.tfrecord: record 0: video3/0 has 3 "
+    with pytest.raises(TrainingError, match=message + "label steps.*--damaged skip"):
+        train(settings)
+
+
+def test_damaged_records_are_passed_over_by_name_and_a_run_goes_on_alike(
+    damaged_data_set, tmp_path, capfd
+):
+    settings = config(
+        damaged_data_set, tmp_path / "model", steps=6, damaged="skip", checkpoint_every=1
+    )
+    result = train(settings)
+    found = [words.replace(f"{damaged_data_set}/", "") for words in result.damaged]
+    assert found[0] == "train-00002.tfrecord: it is missing, with 2 records"
+    assert len(found) == 4
+    for start, words in zip(
+        (
+            "train-00000.tfrecord: record 1 is damaged (corrupted record",
+            "train-00001.tfrecord: record 0: video3/0 has 3 label steps",
+            "validation-00000.tfrecord: record 1 is damaged (",
+        ),
+        sorted(found[1:]),
+        strict=True,
+    ):
+        assert words.startswith(start)
+    assert capfd.readouterr().out.count("passed over: ") == 4
+    # Three clips are left, each heard twice in three batches.
+    info = data.usable_info(settings)
+    known = damage.Known(settings.model_dir, 0, 6).all
+    batches = itertools.islice(data.train_batches(settings, info, damaged=known), 3)
+    heard = [hash(sound.tobytes()) for batch in batches for sound in batch["waveform"].numpy()]
+    assert len(heard) == 6
+    plain = dataclasses.replace(settings, shift=False, gain_db=0.0)
+    batches = itertools.islice(data.train_batches(plain, info, damaged=known), 3)
+    heard = [hash(sound.tobytes()) for batch in batches for sound in batch["waveform"].numpy()]
+    assert sorted(heard[:3]) == sorted(heard[3:])
+    assert len(set(heard)) == 3
+
+    stopped = dataclasses.replace(settings, model_dir=str(tmp_path / "stopped"), steps=3)
+    train(stopped)
+    assert train(dataclasses.replace(stopped, steps=6)).first_step == 3
+    for one, other in zip(
+        weights_of(tmp_path / "stopped" / "model.keras"), weights_of(result.model), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_data_set_of_which_nothing_is_left(tmp_path, data_set_writer, clip_maker):
+    folder = data_set_writer(
+        tmp_path / "data", {"train": [[clip_maker(0, steps=2)]]}, clip_seconds=10.0
+    )
+    (folder / "train-00000.tfrecord").unlink()
+    with pytest.raises(TrainingError, match="too little of .* can be read for 1 parts"):
+        train(config(folder, tmp_path / "model", damaged="skip"))
+
+
+FULL_DISK_SCRIPT = """
+import resource, sys
+from trainer import task
+# Room for the metrics, and for no checkpoint.
+resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+sys.exit(task.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_said_and_nothing_is_lost(six_steps, tmp_path):
+    folder, settings, _ = six_steps
+    shutil.copytree(folder, tmp_path / "model")
+    arguments = ["--data", settings.data, "--model-dir", str(tmp_path / "model")]
+    arguments += ["--depth", "5", "--batch-size", "2", "--shift", "--gain-db", "6"]
+    arguments += ["--steps", "8", "--checkpoint-every", "1"]
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK_SCRIPT, *arguments], capture_output=True, text=True
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "error: the checkpoint of step 7 can't be written (" in done.stderr
+    assert "Make room; the same command then goes on from" in done.stderr
+    checkpoints = sorted(path.name for path in (tmp_path / "model" / "checkpoints").iterdir())
+    expected = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    assert checkpoints == expected
+    done = subprocess.run(
+        [sys.executable, "-m", "trainer.task", *arguments], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "goes on at step 6" in done.stdout
 
 
 # With so large an epsilon Adam follows the gradient's size; else it makes noise as large.
@@ -479,7 +599,10 @@ for changes, words in (
 
 
 def assert_trained_alike(found, expected, settings: Config) -> None:
-    """Losses within 1e-4 of each other; weights within 2 % of the way that they have gone."""
+    """Losses within 1e-4 of each other; weights within 5 % of the way that they have gone.
+
+    Rounding turns a ReLU here and there, or another sample of a pool is the largest.
+    """
     for split in ("train", "validation"):
         for one, other in zip(rows(found, split), rows(expected, split), strict=True):
             for name in ("loss", "loss/imagenet", "loss/places"):
@@ -496,7 +619,7 @@ def assert_trained_alike(found, expected, settings: Config) -> None:
         assert gone > 0
         rounding = np.finfo("float32").eps * np.linalg.norm(other)
         apart = np.linalg.norm(np.subtract(one, other))
-        assert apart < 0.02 * gone + rounding, other.path
+        assert apart < 0.05 * gone + rounding, other.path
 
 
 @pytest.mark.slow
@@ -592,20 +715,30 @@ def test_a_killed_run_of_eight_layers_goes_on_as_if_nothing_had_happened(data_se
         words += ["--shift", "--gain-db", "6", "--checkpoint-every", "2", "--steps", str(steps)]
         return [*words, "--data", str(data_set), "--model-dir", str(model_dir)]
 
+    def parts(model_dir) -> Iterator[Path]:
+        """What TensorFlow has written of a checkpoint that isn't whole yet."""
+        return (model_dir / "checkpoints").glob("*temp*")
+
     killed, straight = tmp_path / "killed", tmp_path / "straight"
     metrics = killed / "metrics.jsonl"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command(killed, 1_000), **quiet)
-    while '"step": 5' not in (metrics.read_text() if metrics.exists() else ""):
-        assert process.poll() is None, "the run ended before it could be killed"
-        time.sleep(0.01)
-    time.sleep(0.05)  # into the next step
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
+
+    def kill_when(ready: Callable[[], bool]) -> None:
+        process = subprocess.Popen(command(killed, 1_000), **quiet)
+        while not ready():
+            assert process.poll() is None, "the run ended before it could be killed"
+            time.sleep(0.001)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+
+    kill_when(lambda: metrics.exists() and '"step": 5' in metrics.read_text())
+    # In the middle of writing a checkpoint, after the one that the first run left.
+    kill_when(lambda: '"step": 7' in metrics.read_text() and any(parts(killed)))
     steps = rows(killed, "train")[-1]["step"] + 2
     done = subprocess.run(command(killed, steps), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert json.loads((killed / "summary.json").read_text())["first_step"] >= 4
+    assert json.loads((killed / "summary.json").read_text())["first_step"] >= 6
+    assert not list(parts(killed))
     done = subprocess.run(command(straight, steps), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for found, expected in zip(
@@ -677,3 +810,105 @@ def test_the_command_as_people_run_it(short_data_set, tmp_path):
     assert list(keras.saving.load_model(result["model"]).heads) == ["places"]
     assert 0 < result["train"]["loss"] < 250 * 2 / 7
     assert result["validation"]["kl/places"] > 0
+
+
+def one_step(short_data_set, folder, **changes) -> tuple[float, list[np.ndarray]]:
+    """The loss of a step with all clips in the batch, and the weights after it."""
+    changes = {"batch_size": 4, "shift": False, "gain_db": 0.0, "epsilon": 100.0} | changes
+    result = train(config(short_data_set, folder, steps=1, **changes))
+    return result.train["loss"], weights_of(result.model)
+
+
+def test_in_pieces_gradients_add_up(short_data_set, tmp_path, monkeypatch):
+    """Batch normalization apart: here it has running statistics, which don't depend on pieces."""
+    monkeypatch.setattr(
+        BatchNormalization,
+        "call",
+        lambda self, inputs, training=None, mask=None: keras.layers.BatchNormalization.call(
+            self, inputs, training=False
+        ),
+    )
+    loss, weights = one_step(short_data_set, tmp_path / "whole")
+    in_pieces, weights_in_pieces = one_step(short_data_set, tmp_path / "pieces", accumulate=4)
+    assert in_pieces == pytest.approx(loss, rel=1e-5)
+    for one, other in zip(weights_in_pieces, weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+def test_in_pieces_a_run_learns(short_data_set, tmp_path):
+    result = train(config(short_data_set, tmp_path, steps=8, batch_size=4, accumulate=2))
+    assert result.train["loss"] < rows(tmp_path, "train")[0]["loss"]
+
+
+def assert_masters_are_float32(path) -> None:
+    network = keras.saving.load_model(path)
+    assert {weight.dtype for weight in network.weights} == {"float32"}
+    assert network.compute_dtype == "float32"
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_bfloat16_learns_much_the_same(short_data_set, tmp_path):
+    changes = {"steps": 6, "batch_size": 4, "shift": False, "gain_db": 0.0}
+    train(config(short_data_set, tmp_path / "full", **changes))
+    half = config(short_data_set, tmp_path / "half", precision="bfloat16", **changes)
+    result = train(half)
+    losses = [row["loss"] for row in rows(tmp_path / "half", "train")]
+    expected = [row["loss"] for row in rows(tmp_path / "full", "train")]
+    assert losses[0] == pytest.approx(expected[0], rel=0.02)
+    assert losses[0] != expected[0]  # it did compute in half precision
+    assert losses[-1] < 0.7 * losses[0]
+    assert_masters_are_float32(result.model)
+
+
+@pytest.mark.slow
+def test_float16_scales_the_loss(short_data_set, tmp_path):
+    """Processors take their time over float16, so it gets little to hear."""
+    settings = config(
+        short_data_set, tmp_path / "small", precision="float16", crop=2.6, batch_size=1, steps=1
+    )
+
+    def scale_and_weights(settings: Config) -> tuple[float, list[np.ndarray]]:
+        result = train(settings)
+        reader = tf.train.load_checkpoint(f"{settings.model_dir}/checkpoints")
+        (name,) = [n for n in reader.get_variable_to_shape_map() if "dynamic_scale" in n]
+        assert_masters_are_float32(result.model)
+        network = keras.saving.load_model(result.model)
+        return float(reader.get_tensor(name)), [w.numpy() for w in network.trainable_weights]
+
+    keras.utils.set_random_seed(settings.seed + 1)
+    info = data.usable_info(settings)
+    fresh = SoundNet(5, {t.name: t.classes for t in info.teachers}).trainable_weights
+    scale, weights = scale_and_weights(dataclasses.replace(settings, loss_scale=1.0))
+    assert scale == 2.0**15
+    assert not any(np.array_equal(w, before) for w, before in zip(weights, fresh, strict=True))
+    assert all(np.isfinite(w).all() for w in weights)
+    # Gradients that overflow cost a step, and the scale is halved.
+    huge = dataclasses.replace(settings, model_dir=str(tmp_path / "huge"), loss_scale=1e6)
+    scale, weights = scale_and_weights(huge)
+    assert scale == 2.0**14
+    assert all(np.array_equal(w, before) for w, before in zip(weights, fresh, strict=True))
+    # A run goes on with the scale that it had.
+    scale, _ = scale_and_weights(dataclasses.replace(huge, steps=2))
+    assert scale == 2.0**13
+
+
+@pytest.mark.slow
+def test_xla_computes_the_same(short_data_set, tmp_path):
+    loss, weights = one_step(short_data_set, tmp_path / "plain")
+    compiled, weights_compiled = one_step(short_data_set, tmp_path / "jit", jit=True)
+    assert compiled == pytest.approx(loss, rel=1e-4)
+    for one, other in zip(weights_compiled, weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_the_trace_has_the_steps_asked_for(short_data_set, tmp_path):
+    train(config(short_data_set, tmp_path, steps=5, profile=2))
+    (trace,) = (tmp_path / "tensorboard" / "train").rglob("*.xplane.pb")
+    space = xplane_pb2.XSpace.FromString(trace.read_bytes())
+    steps = set()
+    for plane in space.planes:
+        step = [key for key, stat in plane.stat_metadata.items() if stat.name == "step_num"]
+        for event in (event for line in plane.lines for event in line.events):
+            if plane.event_metadata[event.metadata_id].name == "train":
+                steps |= {stat.int64_value for stat in event.stats if stat.metadata_id in step}
+    assert steps == {3, 4}
