@@ -1,19 +1,30 @@
-"""The training's speed: the network alone, and the records alone.
+"""The training's speed: the network against others, the loop against its data, the data alone.
 
-    python -m benchmarks.trainer --data data
+    python -m benchmarks.trainer --data data [--torch PYTHON]
 
-Step and forward pass of SoundNet-8 with the fused batch normalization and with Keras's own, turn by
-turn in one run (medians, seconds a batch); then clips a second of the input pipeline by itself, for
-the data set's clips in each codec. JSON, with the machine.
+- `network`: training step and forward pass of SoundNet-8, ours, with Keras's own layers and
+  optimizer, and, with `--torch`, in eager PyTorch: turn by turn in one run, with as many threads
+  (medians, seconds a batch). PyTorch begins with our weights, and its logits and gradients are
+  compared with ours. PYTHON is the python of another environment, for TensorFlow and PyTorch
+  want different versions of what they share:
+  `python -m venv torch && torch/bin/pip install torch numpy`
+- `loop`: a step of `trainer.train` with real records, and with one batch that stays in memory.
+- `input`: clips a second of the input pipeline by itself, for the data set's clips in each codec,
+  with one core and with all.
+
+JSON, with the machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import functools
+import json
 import os
 import statistics
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -28,85 +39,241 @@ import tensorflow as tf
 from benchmarks import machine
 from schemas import audio
 from schemas.clip import ClipRecord
-from schemas.dataset_info import FILE_NAME, ShardInfo
+from schemas.dataset_info import FILE_NAME, DatasetInfo, ShardInfo
 from trainer import data, losses, network
 from trainer.config import Config
+from trainer.layers import Adam
+from trainer.progress import METRICS_FILE
+from trainer.train import train
 
+PARTS = ("network", "loop", "input")
 SECONDS = 20
 HEADS = {"imagenet": 1000, "places": 401}
 
 
-def network_times(batch_size: int, rounds: int) -> dict:
-    """Median seconds of a training step and of a forward pass, with either normalization."""
+class Torch:
+    """The network in another environment's PyTorch, in a process of its own."""
+
+    def __init__(self, python: Path, folder: Path, threads: int) -> None:
+        script = Path(__file__).with_name("torch_network.py")
+        self._process = subprocess.Popen(
+            [str(python), str(script), str(folder), str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.version = self._process.stdout.readline().strip()
+
+    def seconds(self, what: str) -> float:
+        """The time of a `step` or a `forward`."""
+        self._process.stdin.write(what + "\n")
+        self._process.stdin.flush()
+        return float(self._process.stdout.readline())
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def network_times(batch_size: int, rounds: int, threads: int, torch: Path | None) -> dict:
+    """Median seconds of a training step and of a forward pass."""
     random = np.random.default_rng(0)
-    waveform = tf.constant(random.normal(0, 20, (batch_size, SECONDS * 22050)), tf.float32)
+    waveform = random.normal(0, 20, (batch_size, SECONDS * 22050)).astype("float32")
     targets = {
         name: tf.nn.softmax(random.normal(0, 3, (batch_size, 4, size)).astype("float32"))
         for name, size in HEADS.items()
     }
-    keras_own = functools.partial(keras.layers.BatchNormalization, epsilon=1e-5, momentum=0.9)
-    calls = {}
-    for name, layer in (("fused", network.BatchNormalization), ("keras", keras_own)):
-        with mock.patch.object(network, "BatchNormalization", layer):
+    sound = tf.constant(waveform)
+    calls, models = {}, {}
+    kerass = {
+        "BatchNormalization": functools.partial(
+            keras.layers.BatchNormalization, epsilon=1e-5, momentum=0.9
+        ),
+        "Conv1D": keras.layers.Conv1D,
+    }
+    for name, replaced, adam in (("ours", {}, Adam), ("keras", kerass, keras.optimizers.Adam)):
+        keras.utils.set_random_seed(1)
+        with contextlib.ExitStack() as stack:
+            for attribute, layer in replaced.items():
+                stack.enter_context(mock.patch.object(network, attribute, layer))
             model = network.SoundNet(8, {n: map(str, range(s)) for n, s in HEADS.items()})
-        optimizer = keras.optimizers.Adam(1e-3)
+        optimizer = adam(1e-3)
         optimizer.build(model.trainable_variables)
 
-        def step(model=model, optimizer=optimizer):
+        def gradients(model=model):
             with tf.GradientTape() as tape:
-                loss, _ = losses.distillation_loss(targets, model(waveform, training=True))
-            gradients = tape.gradient(loss, model.trainable_variables)
-            optimizer.apply(gradients, model.trainable_variables)
+                loss, _ = losses.distillation_loss(targets, model(sound, training=True))
+            return loss, tape.gradient(loss, model.trainable_variables)
+
+        def step(model=model, optimizer=optimizer, gradients=gradients):
+            loss, found = gradients()
+            optimizer.apply(found, model.trainable_variables)
             return loss
 
         def forward(model=model):
-            return model(waveform, training=False)["places"]
+            return model(sound, training=False)["places"]
 
+        models[name] = model
         calls[name] = {
             "step": tf.function(step, autograph=False),
             "forward": tf.function(forward, autograph=False),
         }
-    times = {name: {kind: [] for kind in kinds} for name, kinds in calls.items()}
-    for turn in range(rounds + 1):
-        for name, kinds in calls.items():
-            for kind, call in kinds.items():
-                started = time.perf_counter()
-                call().numpy()
-                if turn:  # the first builds the graph
-                    times[name][kind].append(time.perf_counter() - started)
+        if name == "ours":
+            ours = tf.function(gradients, autograph=False)
+
+    def seconds_of(call) -> float:
+        started = time.perf_counter()
+        call().numpy()
+        return time.perf_counter() - started
+
+    timers = {
+        name: {kind: functools.partial(seconds_of, call) for kind, call in kinds.items()}
+        for name, kinds in calls.items()
+    }
+    agreement = {}
+    with contextlib.ExitStack() as stack:
+        if torch:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            np.savez(folder / "weights.npz", **{w.path: w.numpy() for w in models["ours"].weights})
+            np.savez(folder / "targets.npz", **{name: t.numpy() for name, t in targets.items()})
+            np.save(folder / "waveform.npy", waveform)
+            other = Torch(torch, folder, threads)
+            stack.callback(other.close)
+            agreement = _agreement(models["ours"], ours, sound, folder) | {"torch": other.version}
+            timers["torch"] = {
+                kind: functools.partial(other.seconds, kind) for kind in ("step", "forward")
+            }
+        times = {name: {kind: [] for kind in kinds} for name, kinds in timers.items()}
+        for turn in range(rounds + 1):
+            for name, kinds in timers.items():
+                for kind, timer in kinds.items():
+                    seconds = timer()
+                    if turn:  # the first builds the graph
+                        times[name][kind].append(seconds)
     seconds = {
         name: {kind: round(statistics.median(values), 3) for kind, values in kinds.items()}
         for name, kinds in times.items()
     }
+    times_ours = {
+        name: {
+            kind: round(statistics.median(values) / statistics.median(times["ours"][kind]), 2)
+            for kind, values in kinds.items()
+        }
+        for name, kinds in times.items()
+    }
     for kinds in seconds.values():
         kinds["forward_times_real_time"] = round(batch_size * SECONDS / kinds["forward"])
-    return {"batch_size": batch_size, "rounds": rounds, "seconds": seconds}
+    return {
+        "batch_size": batch_size,
+        "rounds": rounds,
+        "threads": threads,
+        "seconds": seconds,
+        "times_ours": times_ours,
+        "torch_agreement": agreement,
+    }
 
 
-def input_rates(folder: str, clips: int, batch_size: int) -> dict[str, float]:
-    """Clips a second that the training batches come at, nothing else running, by codec."""
-    config = Config(data=folder, model_dir="", batch_size=batch_size)
-    info = data.usable_info(config)
+def _agreement(model: network.SoundNet, gradients, sound: tf.Tensor, folder: Path) -> dict:
+    """The largest differences from Torch's logits and gradients, as shares of the largest value.
+
+    A bias before a normalization has no gradient but noise, and is left out.
+    """
+    theirs = dict(np.load(folder / "logits.npz"))
+    logits = model(sound, training=False)
+    loss, found = gradients()
+    their_gradients = dict(np.load(folder / "gradients.npz"))
+    shares = {
+        weight.path: _share(gradient.numpy(), their_gradients[weight.path])
+        for weight, gradient in zip(model.trainable_variables, found, strict=True)
+        if "conv8" in weight.path or not weight.path.endswith("bias")
+    }
+    worst = max(shares, key=shares.get)
+    return {
+        "logits": max(_share(logits[name].numpy(), theirs[name]) for name in theirs),
+        "loss": _share(loss.numpy(), their_gradients["loss"]),
+        "gradients": shares[worst],
+        "of": worst,
+    }
+
+
+def _share(ours: np.ndarray, theirs: np.ndarray) -> float:
+    return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+
+
+def loop_times(folder: str, batch_size: int, steps: int) -> dict[str, float]:
+    """Median seconds of a step of the real loop, with records and with a batch in memory.
+
+    Two runs of each, in turn; what comes first, the building of graphs, is left out.
+    """
+    real = data.train_batches
+
+    def in_memory(*arguments, **keywords) -> tf.data.Dataset:
+        return real(*arguments, **keywords).take(1).cache().repeat()
+
+    seconds: dict[str, list[float]] = {"records": [], "memory": []}
+    waited = []
+    for turn in range(4):
+        kind = ("records", "memory")[turn % 2]
+        with tempfile.TemporaryDirectory() as model_dir:
+            config = Config(
+                data=folder,
+                model_dir=model_dir,
+                batch_size=batch_size,
+                steps=steps,
+                log_every=1,
+                validate_every=10**9,
+                checkpoint_every=10**9,
+            )
+            patch = mock.patch.object(data, "train_batches", in_memory)
+            with patch if kind == "memory" else contextlib.nullcontext():
+                train(config)
+            lines = (Path(model_dir) / METRICS_FILE).read_text().splitlines()
+            rows = [row for row in map(json.loads, lines) if row["split"] == "train"][3:-1]
+            seconds[kind] += [batch_size / row["clips_per_second"] for row in rows]
+            if kind == "records":
+                waited += [row["waiting_share"] for row in rows]
+    medians = {kind: statistics.median(values) for kind, values in seconds.items()}
+    return {
+        "batch_size": batch_size,
+        "steps": len(seconds["records"]),
+        "seconds": {kind: round(value, 4) for kind, value in medians.items()},
+        "ratio": round(medians["records"] / medians["memory"], 3),
+        "waiting_share": round(statistics.mean(waited), 4),
+    }
+
+
+def _as_codec(folder: str, info: DatasetInfo, codec: str, clips: int, to: Path) -> DatasetInfo:
+    """Write some of a data set's clips as another, of one shard, in a codec."""
     files = [str(Path(folder) / shard.file) for shard in info.splits["train"]]
     records = tf.data.TFRecordDataset(files).take(clips).as_numpy_iterator()
+    path = to / "train-00000.tfrecord"
     some = [ClipRecord.from_bytes(record) for record in records]
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for clip in some:
+            writer.write(dataclasses.replace(clip, audio_codec=codec).to_bytes())
+    shard = ShardInfo(path.name, len(some), path.stat().st_size)
+    described = dataclasses.replace(info, audio_codec=codec, splits={"train": [shard]})
+    (to / FILE_NAME).write_text(described.to_json())
+    return described
+
+
+def input_rates(folder: str, info: DatasetInfo, clips: int, batch_size: int) -> dict[str, float]:
+    """Clips a second that the training batches come at, nothing else running: with one core, and
+    with all."""
+    config = Config(data=folder, model_dir="", batch_size=batch_size)
     rates = {}
-    for codec in audio.CODECS:
-        with tempfile.TemporaryDirectory() as copy:
-            path = Path(copy) / "train-00000.tfrecord"
-            with tf.io.TFRecordWriter(str(path)) as writer:
-                for clip in some:
-                    writer.write(dataclasses.replace(clip, audio_codec=codec).to_bytes())
-            shard = ShardInfo(path.name, len(some), path.stat().st_size)
-            described = dataclasses.replace(info, audio_codec=codec, splits={"train": [shard]})
-            (Path(copy) / FILE_NAME).write_text(described.to_json())
-            batches = iter(data.train_batches(dataclasses.replace(config, data=copy), described))
+    cores = os.sched_getaffinity(0)
+    for name, allowed in (("one_core", {min(cores)}), ("all_cores", cores)):
+        # Every thread there is, for new ones take after those that start them.
+        for task in Path("/proc/self/task").iterdir():
+            os.sched_setaffinity(int(task.name), allowed)
+        batches = iter(data.train_batches(config, info))
+        next(batches)
+        started, count = time.perf_counter(), 0
+        while count < 3 * clips or time.perf_counter() - started < 2:
             next(batches)
-            count = -(-3 * len(some) // batch_size)
-            started = time.perf_counter()
-            for _ in range(count):
-                next(batches)
-            rates[codec] = round(count * batch_size / (time.perf_counter() - started), 1)
+            count += batch_size
+        rates[name] = round(count / (time.perf_counter() - started), 1)
     return rates
 
 
@@ -117,15 +284,30 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", required=True, help="a data set that the pipeline made")
+    parser.add_argument("--torch", type=Path, metavar="PYTHON", help="of an environment with torch")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=20, help="of each run of the loop")
     parser.add_argument("--clips", type=int, default=64, help="for the input pipeline")
+    parser.add_argument("--codecs", nargs="+", default=audio.CODECS, choices=audio.CODECS)
+    parser.add_argument("--only", nargs="+", default=PARTS, choices=PARTS, help="default: all")
     parser.add_argument("--output", type=Path, help="JSON file; printed too")
     args = parser.parse_args()
-    result = {
-        "input_clips_per_second": input_rates(args.data, args.clips, args.batch_size),
-        "network": network_times(args.batch_size, args.rounds),
-    }
+    threads = len(os.sched_getaffinity(0))
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    result: dict[str, object] = {}
+    if "network" in args.only:
+        result["network"] = network_times(args.batch_size, args.rounds, threads, args.torch)
+    info = data.usable_info(Config(data=args.data, model_dir=""))
+    for codec in args.codecs:
+        with tempfile.TemporaryDirectory() as copy:
+            described = _as_codec(args.data, info, codec, args.clips, Path(copy))
+            if "loop" in args.only:
+                loop = loop_times(copy, args.batch_size, args.steps)
+                result.setdefault("loop", {})[codec] = loop
+            if "input" in args.only:
+                rates = input_rates(copy, described, args.clips, args.batch_size)
+                result.setdefault("input_clips_per_second", {})[codec] = rates
     machine.report(result, args.output)
 
 

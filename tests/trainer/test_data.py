@@ -114,6 +114,84 @@ def test_groups_of_shards_before_the_position_are_not_read(short_data_set, tmp_p
     assert found == names(batches(settings, 1, first.records))
 
 
+@pytest.fixture
+def four_shards(tmp_path, data_set_writer, clip_maker):
+    """Shards of 2, 3, 1 and 2 clips to train, 1, 3 and 1 to validate."""
+    clips = [clip_maker(i, steps=2) for i in range(13)]
+    return data_set_writer(
+        tmp_path / "four",
+        {
+            "train": [clips[:2], clips[2:5], clips[5:6], clips[6:8]],
+            "validation": [clips[8:9], clips[9:12], clips[12:]],
+        },
+        clip_seconds=10.0,
+    )
+
+
+def test_machines_read_shards_of_their_own_and_together_one_batch(four_shards, tmp_path):
+    settings = config(four_shards, depth=5, batch_size=4, parts=2, shift=True, mix=0.2)
+    info = data.usable_info(settings)
+    stream = data.train_batches(settings, info, 1).as_numpy_iterator()
+    whole = list(itertools.islice(stream, 6))
+    for machine in range(2):
+        copy = tmp_path / f"machine{machine}"
+        copy.mkdir()
+        for number in (machine, machine + 2):
+            name = f"train-{number:05d}.tfrecord"
+            (copy / name).write_bytes((four_shards / name).read_bytes())
+        mine = data.train_batches(
+            dataclasses.replace(settings, data=str(copy)), info, 1, data.Share(machine, 2)
+        )
+        for batch, found in zip(whole, mine.as_numpy_iterator(), strict=False):
+            assert set(found["shard"]) <= {machine, machine + 2}
+            half = slice(2 * machine, 2 * machine + 2)
+            tf.nest.map_structure(
+                lambda one, other, half=half: np.testing.assert_array_equal(one, other[half]),
+                found,
+                batch,
+            )
+
+
+def test_machines_validate_every_clip_once_in_as_many_batches(four_shards):
+    settings = config(four_shards, depth=5, batch_size=4)
+    info = data.usable_info(settings)
+
+    def heard(share: data.Share) -> tuple[int, list[int]]:
+        batches = list(data.validation_batches(settings, info, share).as_numpy_iterator())
+        sounds = [
+            hash(sound.tobytes())
+            for batch in batches
+            for sound, weight in zip(batch["waveform"], batch["weight"], strict=True)
+            if weight
+        ]
+        return len(batches), sounds
+
+    _, alone = heard(data.Share())
+    (batches, first), (as_many, second) = (heard(data.Share(m, 2)) for m in range(2))
+    assert batches == as_many == 2
+    assert len(set(alone)) == 5
+    assert sorted(first + second) == sorted(alone)
+
+
+def test_what_is_damaged_is_left_out_of_the_stream(four_shards):
+    settings = config(four_shards, depth=5, batch_size=3)
+    info = data.usable_info(settings)
+    lost = [
+        damage.Damage("train", "train-00001.tfrecord", 1, True, ""),  # 2 of its 3
+        damage.Damage("train", "train-00003.tfrecord", 0, False, ""),
+        damage.Damage("validation", "validation-00001.tfrecord", 1, False, ""),
+    ]
+    stream = data.train_batches(settings, info, damaged=lost).as_numpy_iterator()
+    all_clips = names(list(itertools.islice(data.train_batches(settings, info), 8)))
+    heard = names(list(itertools.islice(stream, 5)))  # 3 epochs of 5
+    for epoch in (heard[:5], heard[5:10], heard[10:]):
+        assert set(epoch) == set(heard)
+        assert len(set(epoch)) == 5
+    assert set(heard) < set(all_clips)
+    clips = data.validation_batches(settings, info, damaged=lost).as_numpy_iterator()
+    assert sum(batch["weight"].sum() for batch in clips) == 4
+
+
 def test_validation_has_every_clip_once_in_order_and_fills_up_with_nothing(data_set, clip_maker):
     settings = config(data_set)
     info = data.usable_info(settings)
