@@ -63,6 +63,8 @@ def test_options_become_settings(capsys):
         (["--depth", "7"], "invalid choice: 7"),
         (["--average", "1"], "--average is 1.0; 0 to below 1 is wanted"),
         (["--mix", "0.2", "--batch-size", "1"], "--batch-size 2 or more is wanted"),
+        (["--parts", "3"], "--batch-size 64 doesn't divide over --parts 3"),
+        (["--accumulate", "0"], "--accumulate is 0; more than 0 is wanted"),
         (["--warmup-steps", "10"], "--warmup-steps goes with --schedule cosine"),
         (
             ["--schedule", "cosine", "--warmup-steps", "10", "--steps", "10"],
