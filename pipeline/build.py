@@ -10,6 +10,7 @@ import importlib.metadata
 import math
 import platform
 import re
+import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -522,10 +523,18 @@ def _run(pipeline: beam.Pipeline, store: Store) -> PipelineResult:
     died: list[str] = []
     before = threading.excepthook
 
+    def end(why: str) -> None:
+        died.append(why)
+        _thread.interrupt_main()
+
     def notice(failure: threading.ExceptHookArgs) -> None:
-        if "Worker subprocess exited" in str(failure.exc_value):
-            died.append(str(failure.exc_value))
-            _thread.interrupt_main()
+        why = str(failure.exc_value)
+        if "Worker subprocess exited" in why:
+            # Ctrl-C reaches also a worker that only starts: then it is on its way to us as well.
+            interrupted = why.endswith(f"code -{signal.SIGINT:d}")
+            later = threading.Timer(5.0 if interrupted else 0.0, end, [why])
+            later.daemon = True
+            later.start()
         elif not died:  # what else breaks then is Beam's pipes to that worker
             before(failure)
 
