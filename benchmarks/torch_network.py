@@ -101,15 +101,15 @@ def main(folder: Path, threads: int) -> None:
         with torch.no_grad():
             network(waveform)
 
-    network.train()
-    value = loss()
-    value.backward()
-    gradients = {name: transposed(p.grad.numpy()) for name, p in parameters.items()}
-    np.savez(folder / "gradients.npz", loss=value.item(), **gradients)
     network.eval()
     with torch.no_grad():
         logits = {name: x.transpose(1, 2).numpy() for name, x in network(waveform).items()}
     np.savez(folder / "logits.npz", **logits)
+    network.train()  # from here on the running statistics move
+    value = loss()
+    value.backward()
+    gradients = {name: transposed(p.grad.numpy()) for name, p in parameters.items()}
+    np.savez(folder / "gradients.npz", loss=value.item(), **gradients)
     print(torch.__version__, flush=True)
     for line in sys.stdin:
         started = time.perf_counter()
