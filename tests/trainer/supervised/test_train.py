@@ -357,7 +357,7 @@ def test_the_published_network_learns_real_sounds_with_labels(
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(two_folds, sound_list, tmp_path):
-    folder, settings, _ = two_folds
+    folder, _, _ = two_folds
     command = [sys.executable, "-m", "trainer.task", "--task", "scratch", "--depth", "5"]
     command += ["--data", str(sound_list), "--model-dir", str(tmp_path), "--batch-size", "4"]
     command += ["--epochs", "6", "--held-out", "folds", "--log-every", "1"]
