@@ -81,10 +81,10 @@ def extract(
     A label step counts if sound and pictures are both there for at least half of it. Its picture is
     with "exact" the one shown at the middle of what is there, to within step_seconds / 8, for which
     every picture of the video is decoded. With "keyframes" it is the key frame in the step that is
-    nearest to that middle (of several within a quarter of a step the first), which costs a third.
-    Only for a step without one, pictures are decoded from the key frame before to the first in the
-    step that others are made from; or where the file does not say enough for that, all of them, as
-    with "exact". The times of the frames are those of the pictures that were taken.
+    nearest to that middle (of several within a quarter of a step the first), which costs less than
+    half. Only for a step without one, pictures are decoded from the key frame before to the first
+    in the step that others are made from; or where the file does not say enough for that, all of
+    them, as with "exact". The times of the frames are those of the pictures that were taken.
 
     Segments are unbroken runs of such steps, cut at clip_seconds. A video of which no step is half
     there gives the one step of which most is there. Silence stands in gaps of the sound within a
