@@ -30,8 +30,8 @@ from pipeline.dry_run import dry_run
 from pipeline.gates import GATES
 from pipeline.object_store import set_options
 from pipeline.options import names, positive
-from pipeline.progress import print_summary
 from pipeline.settings import Settings
+from pipeline.summary import print_summary
 from schemas import SchemaError, video_list
 from schemas.audio import CODECS
 from schemas.ledger import CAUSES

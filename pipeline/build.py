@@ -32,11 +32,12 @@ from pipeline.object_store import set_options
 from pipeline.progress import Watch
 from pipeline.settings import Settings
 from pipeline.store import PLAN, QUEUE, RECIPE, Store, WorkVideo, video_key
+from pipeline.summary import Summary
 from pipeline.todo import Todo, share_out
 from schemas import SchemaError
 from schemas.dataset_info import FILE_NAME as INFO_NAME
 from schemas.dataset_info import DatasetInfo, RunInfo, ShardInfo
-from schemas.ledger import CAUSES, LedgerRow, latest
+from schemas.ledger import CAUSES
 from schemas.video_list import BadRow, VideoRow, draw_split
 
 READERS_PER_PROCESS = 8
@@ -51,27 +52,6 @@ _ERROR_LINE = re.compile(r"[A-Za-z_.]*(Error|Exception)\b")
 
 class RunFailed(RuntimeError):
     """The run broke off; what it had done stays, and the same command goes on from there."""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a run did and what the data set holds now.
-
-    Attributes:
-        new: ids of the videos that this run settled.
-        elsewhere: ids that the list gives another address than the ledger does; they were taken
-            for the same videos.
-    """
-
-    info: DatasetInfo
-    output: str
-    new: frozenset[str]
-    elsewhere: tuple[str, ...]
-
-    @property
-    def rows(self) -> dict[str, LedgerRow]:
-        """The ledger's last word on every video of the data set, by its id; read anew each time."""
-        return latest(Store(self.output).ledger(self.info.runs))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,24 +1,16 @@
-"""What a person watches while videos are read (done, failed, clips, rate, time left), and reads
-when they are."""
+"""What a person watches while videos are read: done, failed, clips, rate, time left."""
 
 from __future__ import annotations
 
 import sys
 import threading
 import time
-from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from pipeline.store import Store
-from schemas.ledger import CAUSES, DONE
-
-if TYPE_CHECKING:
-    from pipeline.build import Summary
 
 
 @dataclass(frozen=True)
@@ -138,43 +130,3 @@ def describe(now: Count, videos_here: int, total: int, seconds: float) -> str:
             left_words = f"{left / 60:.0f} min"
         words += f", {rate:.2f} videos/s, {left_words} left"
     return words
-
-
-def print_summary(summary: Summary, console: Console) -> None:
-    """What came of it: clips by split, failures by cause, where it lies, what to do next."""
-    info, output = summary.info, summary.output
-    done, hours = 0, 0.0
-    causes: Counter[str] = Counter()
-    dropped: Counter[str] = Counter()
-    for row in summary.rows.values():
-        done += row.outcome == DONE
-        hours += row.media_seconds / 3600
-        dropped.update(row.dropped)
-        if row.cause:
-            causes[row.cause] += 1
-    table = Table(title=f"{output}", title_justify="left", show_edge=False)
-    table.add_column("what")
-    table.add_column("number", justify="right")
-    table.add_column("meaning")
-    table.add_row("videos done", str(done), f"{hours:.2f} hours of sound")
-    for split, shards in info.splits.items():
-        size = sum(shard.bytes for shard in shards) / 1e6
-        words = f"{len(shards)} shards, {size:.1f} MB"
-        table.add_row(f"{split} clips", str(info.records(split)), words)
-    for cause, number in dropped.most_common():
-        table.add_row(f"clips left out: {cause}", str(number), CAUSES[cause].meaning)
-    for cause, number in causes.most_common():
-        table.add_row(f"failed: {cause}", str(number), CAUSES[cause].meaning)
-    console.print(table)
-    again = sorted(cause for cause in causes if not CAUSES[cause].permanent)
-    if again:
-        console.print(f"Some of these may succeed another time: --retry {','.join(again)}")
-    if summary.elsewhere:
-        console.print(
-            f"{len(summary.elsewhere)} videos, {summary.elsewhere[0]} among them, are known from "
-            "another address and were taken for the same; give them other ids if they are not."
-        )
-    console.print(
-        f"{len(summary.new)} videos in this run; each one's fate is in {output}/ledger-*. "
-        f"More: python -m pipeline report {output}"
-    )

@@ -14,8 +14,8 @@ from pipeline.authors.importing import DROP, import_release
 from pipeline.authors.release import Release
 from pipeline.build import RunFailed
 from pipeline.options import names, positive
-from pipeline.progress import print_summary
 from pipeline.settings import Settings
+from pipeline.summary import print_summary
 from schemas import SchemaError
 from schemas.audio import CODECS
 from schemas.ledger import CAUSES

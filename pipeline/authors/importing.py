@@ -24,12 +24,13 @@ from media import Segment
 from pipeline import gates
 from pipeline.authors import release as authors
 from pipeline.authors.release import TEACHERS, Release
-from pipeline.build import Summary, check_retry, extend, look, missing
+from pipeline.build import check_retry, extend, look, missing
 from pipeline.downloads.download import MACHINE_ERRORS
 from pipeline.reading import Failed
 from pipeline.settings import Settings
 from pipeline.steps import COUNTERS
 from pipeline.store import QUEUE, Store, video_key
+from pipeline.summary import Summary
 from pipeline.todo import Lane, Todo
 from schemas import tfrecord
 from schemas.clip import ClipRecord
