@@ -137,6 +137,7 @@ def test_a_second_run_has_nothing_to_do(built, videos):
     assert {path: path.stat().st_mtime_ns for path in output.iterdir()} == stamps
 
 
+@pytest.mark.slow
 def test_new_rows_add_shards_and_retry_tries_only_its_cause(videos, tmp_path, server):
     output = tmp_path / "data"
     missing = VideoRow("later", str(tmp_path / "later.mp4"))
@@ -282,6 +283,7 @@ def command(*args: str) -> list[str]:
     return [sys.executable, "-m", "pipeline", *args]
 
 
+@pytest.mark.slow
 def test_help_and_errors_in_a_process_of_its_own(tmp_path):
     shown = subprocess.run(command("--help"), capture_output=True, text=True, check=True)
     for word in ("--input", "--teachers", "--retry", "places", "examples:"):

@@ -320,6 +320,7 @@ def test_the_rate_rises_and_comes_down_to_nothing(beyond_the_paper):
         assert np.array_equal(found, before) != changed
 
 
+@pytest.mark.slow
 def test_a_run_with_everything_on_goes_on_bit_for_bit(beyond_the_paper, tmp_path, monkeypatch):
     folder, settings, _ = beyond_the_paper
     stopped = dataclasses.replace(settings, model_dir=str(tmp_path))
@@ -342,6 +343,7 @@ def test_a_run_with_everything_on_goes_on_bit_for_bit(beyond_the_paper, tmp_path
         train(dataclasses.replace(stopped, steps=6))
 
 
+@pytest.mark.slow
 def test_an_embedding_is_learnt_by_its_angle(tmp_path, data_set_writer, clip_maker, capsys):
     """The label steps' vectors are of unit length, near one another: their pitch is seen in them
     when the student's are nearer to each clip's own than the mean is."""
@@ -388,6 +390,7 @@ def test_an_embedding_is_learnt_by_its_angle(tmp_path, data_set_writer, clip_mak
     np.testing.assert_allclose(found, network(waveform)["looks"], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_residual_network_learns(short_data_set, tmp_path):
     settings = config(short_data_set, tmp_path, depth=18, align=True, steps=3, learning_rate=1e-2)
     train(settings)
@@ -487,6 +490,7 @@ def test_damaged_records_stop_the_run_by_name(damaged_data_set, tmp_path, clip_m
         train(settings)
 
 
+@pytest.mark.slow
 def test_damaged_records_are_passed_over_by_name_and_a_run_goes_on_alike(
     damaged_data_set, tmp_path, capfd
 ):
@@ -819,6 +823,7 @@ def one_step(short_data_set, folder, **changes) -> tuple[float, list[np.ndarray]
     return result.train["loss"], weights_of(result.model)
 
 
+@pytest.mark.slow
 def test_in_pieces_gradients_add_up(short_data_set, tmp_path, monkeypatch):
     """Batch normalization apart: here it has running statistics, which don't depend on pieces."""
     monkeypatch.setattr(
@@ -835,6 +840,7 @@ def test_in_pieces_gradients_add_up(short_data_set, tmp_path, monkeypatch):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_in_pieces_a_run_learns(short_data_set, tmp_path):
     result = train(config(short_data_set, tmp_path, steps=8, batch_size=4, accumulate=2))
     assert result.train["loss"] < rows(tmp_path, "train")[0]["loss"]
@@ -847,6 +853,7 @@ def assert_masters_are_float32(path) -> None:
     assert keras.config.dtype_policy().name == "float32"
 
 
+@pytest.mark.slow
 def test_bfloat16_learns_much_the_same(short_data_set, tmp_path):
     changes = {"steps": 6, "batch_size": 4, "shift": False, "gain_db": 0.0}
     train(config(short_data_set, tmp_path / "full", **changes))

@@ -110,6 +110,7 @@ def test_the_network_is_one_that_people_can_use(two_folds, sound_list):
     assert model.embed(sound_list.parent / "5-hiss.wav", layer="conv4").values.shape[1] == 256
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_bit_for_bit(two_folds, sound_list, tmp_path, monkeypatch):
     folder, settings, result = two_folds
     stopped = dataclasses.replace(settings, model_dir=str(tmp_path))
