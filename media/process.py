@@ -280,7 +280,7 @@ def run(
         if code < 0 or (code and report.limit()):
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
             # A file may crash ffmpeg, but by these signals it is ended by somebody.
-            ended = code in (-signal.SIGKILL, -signal.SIGTERM)
+            ended = -code in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
             raise failure("killed" if ended else "unreadable", f"ffmpeg ended by {how}", report)
         if code == 255 and report.stopped:
             raise failure("killed", "ffmpeg was told to stop", report)

@@ -519,6 +519,9 @@ def _run(pipeline: beam.Pipeline, store: Store) -> PipelineResult:
             before(failure)
 
     threading.excepthook = notice
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So a script's shell starts what it puts into the background; then nothing could end us.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     result = None
     try:
         result = pipeline.run()

@@ -246,7 +246,7 @@ def test_the_process_ends_with_the_generator(make, started, how):
     assert started[-1].stderr.closed
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_an_ffmpeg_that_is_stopped_is_no_end_of_the_file(make, started, how):
     """By Ctrl-C, or by a system that has no memory left."""
     segments = extract(make("200s.mp4", seconds=200), clip_seconds=5)
