@@ -519,8 +519,10 @@ def _run(pipeline: beam.Pipeline, store: Store) -> PipelineResult:
             before(failure)
 
     threading.excepthook = notice
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # So a script's shell starts what it puts into the background; then nothing could end us.
+    # So a script's shell starts what it puts into the background; then nothing could end us.
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ignored &= threading.current_thread() is threading.main_thread()
+    if ignored:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     result = None
     try:
@@ -554,3 +556,5 @@ def _run(pipeline: beam.Pipeline, store: Store) -> PipelineResult:
         ) from error
     finally:
         threading.excepthook = before
+        if ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
