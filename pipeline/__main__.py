@@ -29,11 +29,10 @@ from pipeline.downloads.download import OptionsError, read_options
 from pipeline.dry_run import dry_run
 from pipeline.gates import GATES
 from pipeline.object_store import set_options
-from pipeline.options import names, positive
+from pipeline.options import add_audio_codec, add_output, add_shard_mb, names, positive
 from pipeline.settings import Settings
 from pipeline.summary import print_summary
 from schemas import SchemaError, video_list
-from schemas.audio import CODECS
 from schemas.ledger import CAUSES
 from teacher import SPEC_HELP, TeacherError, parse_spec
 
@@ -81,9 +80,7 @@ def parser() -> argparse.ArgumentParser:
         help="video list: .csv with a column url (and id, start, end, split), .jsonl, plain lines "
         "of URLs and paths; or a folder of videos",
     )
-    parse.add_argument(
-        "--output", required=True, metavar="DIR", help="the data set's folder (made or extended)"
-    )
+    add_output(parse)
     parse.add_argument(
         "--teachers",
         nargs="*",
@@ -92,12 +89,7 @@ def parser() -> argparse.ArgumentParser:
         help="the networks that look at the frames, see below; `none` for no teacher "
         "(default: imagenet)",
     )
-    parse.add_argument(
-        "--audio-codec",
-        choices=CODECS,
-        default=defaults.audio_codec,
-        help="how records keep the sound (default: %(default)s, lossless)",
-    )
+    add_audio_codec(parse, defaults.audio_codec)
     parse.add_argument(
         "--channels",
         choices=("downmix", "first"),
@@ -157,13 +149,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="videos that are read before their shards are written (default: %(default)s)",
     )
-    work.add_argument(
-        "--shard-mb",
-        type=positive,
-        default=defaults.shard_bytes // 1_000_000,
-        metavar="MB",
-        help="size of a shard (default: %(default)s)",
-    )
+    add_shard_mb(work, defaults.shard_bytes)
     gates = parse.add_argument_group("what is left out")
     gates.add_argument(
         "--drop",

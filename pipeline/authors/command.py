@@ -13,11 +13,10 @@ from rich.console import Console
 from pipeline.authors.importing import DROP, import_release
 from pipeline.authors.release import Release
 from pipeline.build import RunFailed
-from pipeline.options import names, positive
+from pipeline.options import add_audio_codec, add_output, add_shard_mb, names, positive
 from pipeline.settings import Settings
 from pipeline.summary import print_summary
 from schemas import SchemaError
-from schemas.audio import CODECS
 from schemas.ledger import CAUSES
 
 EXAMPLES = """\
@@ -58,15 +57,8 @@ def parser() -> argparse.ArgumentParser:
     parse.add_argument(
         "--sounds", required=True, metavar="DIR", help="folder of videos/.../ID.mp4.mp3 (mp3)"
     )
-    parse.add_argument(
-        "--output", required=True, metavar="DIR", help="the data set's folder (made or extended)"
-    )
-    parse.add_argument(
-        "--audio-codec",
-        choices=CODECS,
-        default=defaults.audio_codec,
-        help="how records keep the sound (default: %(default)s, lossless)",
-    )
+    add_output(parse)
+    add_audio_codec(parse, defaults.audio_codec)
     parse.add_argument(
         "--drop",
         type=names(DROP, "gate"),
@@ -89,13 +81,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="CAUSE[,CAUSE]",
         help="try again the videos that failed so, such as not_found when more sounds have come",
     )
-    parse.add_argument(
-        "--shard-mb",
-        type=positive,
-        default=defaults.shard_bytes // 1_000_000,
-        metavar="MB",
-        help="size of a shard (default: %(default)s)",
-    )
+    add_shard_mb(parse, defaults.shard_bytes)
     return parse
 
 
