@@ -42,20 +42,6 @@ def decoded_from(monkeypatch) -> list[str]:
     return ways
 
 
-@pytest.fixture
-def started(monkeypatch) -> list[subprocess.Popen]:
-    """Every process that is started."""
-    processes = []
-
-    class Recorded(subprocess.Popen):
-        def __init__(self, *arguments, **options):
-            super().__init__(*arguments, **options)
-            processes.append(self)
-
-    monkeypatch.setattr(subprocess, "Popen", Recorded)
-    return processes
-
-
 def decode(path: Path, filters: str, *output: str) -> bytes:
     """Every picture of a video, on the clock of its sound and pictures."""
     command = [process.binary(), "-nostdin", "-v", "error", "-i", path, "-map", "0:V:0"]

@@ -207,20 +207,6 @@ def test_the_length_of_the_part_counts_not_of_the_file(make):
     assert cause(path, start=0.5, end=2.9, limits=limits) == "too_long"
 
 
-@pytest.fixture
-def started(monkeypatch) -> list[subprocess.Popen]:
-    """Every process that is started."""
-    processes = []
-
-    class Recorded(subprocess.Popen):
-        def __init__(self, *arguments, **options):
-            super().__init__(*arguments, **options)
-            processes.append(self)
-
-    monkeypatch.setattr(subprocess, "Popen", Recorded)
-    return processes
-
-
 def test_one_process_a_video(make, started):
     path = make("plain.mp4")
     started.clear()
