@@ -60,9 +60,9 @@ class ReadLane(beam.DoFn):
 class TeacherHandler(ModelHandler[Clip, PredictionResult, teacher.Teacher]):
     """Asks one teacher about batches of clips; Beam loads it once a process."""
 
-    CLIPS = 32
-    """Clips a batch: 128 label steps when full, and where clips are short still several of the
-    teacher's own batches, of which the last is filled up."""
+    CLIPS = 16
+    """Clips a batch: 64 label steps when full, a few of the teacher's own batches. Twice as many
+    took 110 MiB more on a long video and saved 2 % of the processor time of short ones."""
 
     def __init__(self, spec: TeacherSpec) -> None:
         super().__init__(min_batch_size=self.CLIPS, max_batch_size=self.CLIPS)
