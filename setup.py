@@ -44,7 +44,13 @@ EXPORT = [
     "onnx>=1.18,<1.19",  # what it writes with; later ones need an ml_dtypes past TensorFlow's limit
     "onnxruntime>=1.20",  # runs the file, to check it
 ]
-EVALUATION = ["scikit-learn>=1.5"]  # linear SVMs, confusion matrices
+# The paper's experiments.
+EVALUATION = [
+    "scikit-learn>=1.5",  # linear SVMs, random forests, t-SNE, confusion matrices
+    "librosa>=0.11",  # MFCCs, for the baselines
+    "matplotlib>=3.9",  # the figures
+    "jinja2>=3.1,<4",  # the HTML pages
+]
 DEV = [
     "pytest>=8",  # the tests
     "pytest-xdist>=3.6",  # on every core
