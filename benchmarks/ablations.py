@@ -187,7 +187,7 @@ def run(
 
 def distilled(row: Row, config: Config, esc10: Path) -> dict:
     """Train a network on the data set, and judge its layers on ESC-10."""
-    from evaluation.esc import Settings, evaluate
+    from evaluation.classify.evaluating import Settings, evaluate
 
     started = time.monotonic()
     if row.trained:

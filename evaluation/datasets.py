@@ -6,12 +6,10 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+from evaluation.errors import DatasetError
+
 ESC_FOLDS = (1, 2, 3, 4, 5)
 ESC_CLASSES = {"esc10": 10, "esc50": 50}
-
-
-class DatasetError(Exception):
-    """A data set that can't be used; the message says why and what to do."""
 
 
 @dataclass(frozen=True)

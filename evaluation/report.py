@@ -1,95 +1,192 @@
-"""What came out beside what the paper prints, as Markdown for people and JSON for programs."""
+"""Results in one form for every experiment: Markdown and a page for people, CSV and JSON for
+programs, each with the weights, the settings, the versions and the machine."""
 
 from __future__ import annotations
 
+import csv
 import dataclasses
-import importlib.metadata
+import io
 import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from evaluation import paper, protocol
-from evaluation.datasets import ESC_FOLDS
-from evaluation.esc import Result
-from schemas.waveform import SAMPLE_RATE, WAVEFORM_PEAK
+import pages
+from evaluation import machine
 
-TITLES = {"esc10": "ESC-10", "esc50": "ESC-50"}
-PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
+PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn")
 
-
-def to_dict(result: Result) -> dict:
-    """The result with all that made it, for JSON."""
-    settings = dataclasses.asdict(result.settings)
-    del settings["data"], settings["layers"]  # a path means nothing elsewhere; layers stand below
-    return {
-        **settings,
-        "weights_sha256": result.weights_sha256,
-        "depth": result.depth,
-        "sample_rate": SAMPLE_RATE,
-        "waveform_peak": WAVEFORM_PEAK,
-        "clip_seconds": protocol.CLIP_SECONDS,
-        "window_seconds": protocol.WINDOW_SECONDS,
-        "classifier": {"name": "LinearSVC", **protocol.svm().get_params()},
-        "clips": result.clips,
-        "unreadable": result.unreadable,
-        "layers": {
-            layer: {
-                "mean": result.mean(layer),
-                "folds": [{**dataclasses.asdict(f), "accuracy": f.accuracy} for f in folds],
-                "paper": _papers(result, layer),
-            }
-            for layer, folds in result.layers.items()
-        },
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-    }
+Cell = str | int | float | None
 
 
-def to_json(result: Result) -> str:
-    return json.dumps(to_dict(result), indent=1, ensure_ascii=False) + "\n"
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        digits: of its numbers, behind the point; None for as they are (the paper's 88 and 92.2).
+    """
+
+    name: str
+    digits: int | None = None
+
+    def show(self, cell: Cell) -> str:
+        """A cell for people; "–" for None."""
+        if cell is None:
+            return "–"
+        if isinstance(cell, float):
+            return f"{cell:g}" if self.digits is None else f"{cell:.{self.digits}f}"
+        return str(cell)
 
 
-def to_markdown(result: Result) -> str:
-    """A page with our accuracies by layer and fold, the paper's beside them, and the settings."""
-    about = to_dict(result)
-    title = TITLES[result.settings.task]
-    lines = [f"# {title}", "", "Accuracy in percent, by the published protocol.", ""]
-    lines += _table(
-        ["layer", *(f"fold {fold}" for fold in ESC_FOLDS), "mean", "paper, VGG teachers"],
-        [
-            [
-                layer,
-                *(f"{fold.accuracy:.2f}" for fold in folds),
-                f"**{result.mean(layer):.2f}**",
-                _figure(_papers(result, layer)),
-            ]
-            for layer, folds in result.layers.items()
-        ],
-    )
-    lines += ["", f"What the paper prints for {title}:", ""]
-    lines += _table(
-        ["method", "accuracy"],
-        [[f.method, f"{f.accuracy:.1f}"] for f in paper.results(result.settings.task)],
-    )
-    lines += ["", f"- Weights: `{about['weights']}`, SHA-256 `{about['weights_sha256']}`"]
-    lines += [f"- Sound: {SAMPLE_RATE} Hz, ±{WAVEFORM_PEAK:g}, channels: {about['channels']}"]
-    lines += [
-        f"- Clips of {about['clip_seconds']} s, windows of {about['window_seconds']} s; "
-        f"linear SVMs (C = {protocol.SVM_C}, L2, squared hinge, bias 1, one against the rest), "
-        "decision values averaged over a clip's windows"
-    ]
-    lines += [f"- {', '.join(f'{name} {version}' for name, version in about['versions'].items())}"]
-    lines += [f"- Clips: {result.clips}; unreadable, counted as wrong: {len(result.unreadable)}"]
-    lines += [f"  - `{name}`: {message}" for name, message in result.unreadable.items()]
+@dataclass(frozen=True)
+class Table:
+    """One table.
+
+    Attributes:
+        name: letters, digits and hyphens; programs find it by that.
+        title: a line above it.
+        columns: the first names the row.
+        rows: cells in the columns' order; None where there is nothing to say.
+        note: a line below it.
+    """
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: list[tuple[Cell, ...]]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"{self.name}: a row of {len(row)} cells, and {len(self.columns)} columns"
+                )
+
+    def numeric(self, column: int) -> bool:
+        """Whether a column is of numbers."""
+        cells = [row[column] for row in self.rows if row[column] is not None]
+        return bool(cells) and not any(isinstance(cell, str) for cell in cells)
+
+    def shown(self) -> list[list[str]]:
+        """Its rows for people."""
+        return [
+            [column.show(cell) for column, cell in zip(self.columns, row, strict=True)]
+            for row in self.rows
+        ]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came out of an experiment, and all that made it.
+
+    Attributes:
+        name: of its files.
+        tables: the paper's figures beside ours.
+        notes: what to know to read them, a sentence or two each.
+        settings: what was asked for; nothing that means nothing elsewhere, like a path.
+        weights: the network's name (`name`) and hash (`sha256`); {} where none was judged.
+        details: whatever else programs may want (JSON only).
+    """
+
+    name: str
+    title: str
+    tables: list[Table]
+    notes: list[str] = field(default_factory=list)
+    settings: dict[str, object] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
+    details: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def versions(self) -> dict[str, str | None]:
+        return machine.versions(PACKAGES)
+
+    @property
+    def machine(self) -> dict[str, object]:
+        return machine.describe()
+
+
+def to_json(report: Report) -> str:
+    found = dataclasses.asdict(report) | {"versions": report.versions, "machine": report.machine}
+    for table in found["tables"]:
+        table["columns"] = [column["name"] for column in table["columns"]]
+    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+
+
+def to_csv(report: Report) -> str:
+    """All tables, a line a cell: table, row (from 1), column, value."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["table", "row", "column", "value"])
+    for table in report.tables:
+        for number, row in enumerate(table.rows, 1):
+            for column, cell in zip(table.columns, row, strict=True):
+                writer.writerow([table.name, number, column.name, "" if cell is None else cell])
+    return text.getvalue()
+
+
+def to_markdown(report: Report) -> str:
+    lines = [f"# {report.title}", ""]
+    for table in report.tables:
+        rules = ["---:" if table.numeric(at) else "---" for at in range(len(table.columns))]
+        rows = [[column.name for column in table.columns], rules, *table.shown()]
+        lines += [f"{table.title}:", ""]
+        lines += [f"| {' | '.join(map(_cell, row))} |" for row in rows]
+        lines += ["", table.note, ""] if table.note else [""]
+    lines += [f"- {note}" for note in (*report.notes, *footing(report))]
     return "\n".join(lines) + "\n"
 
 
-def _papers(result: Result, layer: str) -> float | None:
-    # The paper prints figures by layer for 8 layers alone; conv4 of 5 layers is another layer.
-    return paper.by_layer(result.settings.task, layer) if result.depth == 8 else None
+def footing(report: Report) -> list[str]:
+    """Weights, settings, versions and machine, a line each."""
+    lines = []
+    if report.weights:
+        lines.append(f"Weights: {report.weights['name']}, SHA-256 {report.weights['sha256']}")
+    if report.settings:
+        lines.append(
+            f"Settings: {', '.join(f'{k} {_said(v)}' for k, v in report.settings.items())}"
+        )
+    lines.append(
+        ", ".join(f"{name} {number}" for name, number in report.versions.items() if number)
+    )
+    about = report.machine
+    lines.append(
+        f"{about['cpu']}, {about['cores']} cores, {about['memory_gib']} GiB; {about['system']}; "
+        f"Python {about['python']}"
+    )
+    return lines
 
 
-def _figure(value: float | None) -> str:
-    return "not printed" if value is None else f"{value:.1f}"
+def publish(
+    report: Report, output: Path | None, template: str = "evaluation.html", **data: object
+) -> None:
+    """Print the Markdown; where there is a folder, write it, CSV, JSON and a page into it.
+
+    Args:
+        template: of the page, which gets `report`, `footing` and `data`.
+    """
+    text = to_markdown(report)
+    if output:
+        page = pages.render(template, report=report, footing=footing(report), **data)
+        files = {"md": text, "csv": to_csv(report), "json": to_json(report), "html": page}
+        for kind, content in files.items():
+            write_whole(output / f"{report.name}.{kind}", content)
+    print(text)
 
 
-def _table(header: list[str], rows: list[list[str]]) -> list[str]:
-    rule = ["---"] + ["---:"] * (len(header) - 1)
-    return [f"| {' | '.join(row)} |" for row in (header, rule, *rows)]
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there in whole or not at all."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-") as folder:
+        part = Path(folder) / path.name
+        part.write_text(text, "utf-8")
+        os.replace(part, path)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _said(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

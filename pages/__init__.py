@@ -9,6 +9,7 @@ run any script but its own.
 templates/base.html     the frame of every page, with its style and script
 templates/blocks.html   what pages are made of: tiles, tables, bars, histograms, clips
 templates/dataset.html  a data set
+templates/evaluation.html  an experiment: its tables, and what made them
 """
 
 from __future__ import annotations

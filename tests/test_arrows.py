@@ -17,7 +17,7 @@ KNOWS = {
     "trainer": {"schemas", "media"},
     "pipeline": {"schemas", "media", "teacher", "pages"},
     "soundnet": {"schemas", "media", "trainer"},
-    "evaluation": {"schemas", "media", "trainer", "soundnet"},
+    "evaluation": {"schemas", "media", "trainer", "soundnet", "pages"},
 }
 ONLY_IN = {
     "apache_beam": {"pipeline"},
@@ -57,6 +57,9 @@ def test_every_folder_of_code_is_a_room():
     assert packages - {"tests"} == set(KNOWS)
 
 
+HEAVY = ["apache_beam", "yt_dlp", "tensorflow", "keras", "sklearn", "librosa", "matplotlib"]
+
+
 @pytest.mark.parametrize(
     ("room", "absent"),
     [
@@ -65,6 +68,7 @@ def test_every_folder_of_code_is_a_room():
         ("teacher", ["apache_beam", "yt_dlp", "tensorflow", "keras"]),
         ("pages", ["apache_beam", "yt_dlp", "tensorflow", "keras"]),
         ("pipeline.report.command", ["tensorflow", "keras"]),
+        ("evaluation.__main__; evaluation.__main__.parser()", HEAVY),
         ("trainer.train", ["apache_beam", "yt_dlp"]),
     ],
 )

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from evaluation import paper, report
+from evaluation import paper
 from evaluation.__main__ import main
-from evaluation.datasets import DatasetError, read_esc
-from evaluation.esc import Result, Settings
+from evaluation.classify import tables
+from evaluation.classify.evaluating import Result, Settings
+from evaluation.datasets import read_esc
+from evaluation.errors import DatasetError
 from evaluation.protocol import FoldResult
 
 
@@ -73,19 +75,20 @@ def test_the_command_writes_its_table_and_names_what_it_could_not_read(
     page = (output / "esc10.md").read_text()
     assert page + "\n" == capsys.readouterr().out
     assert "unreadable, counted as wrong: 1" in page
-    assert f"`{damaged}`: unreadable" in page
+    assert f"Unreadable: {damaged}: unreadable" in page
     found = json.loads((output / "esc10.json").read_text())
-    assert list(found["layers"]) == ["conv7", "pool5"]
-    assert found["layers"]["pool5"]["paper"] == 92.2
-    assert list(found["unreadable"]) == [damaged]
-    folds = found["layers"]["pool5"]["folds"]
+    layers = found["details"]["layers"]
+    assert list(layers) == ["conv7", "pool5"]
+    assert layers["pool5"]["paper"] == 92.2
+    assert list(found["details"]["unreadable"]) == [damaged]
+    folds = layers["pool5"]["folds"]
     assert [fold["clips"] for fold in folds] == [10] * 5
     mean = sum(fold["accuracy"] for fold in folds) / 5
-    assert found["layers"]["pool5"]["mean"] == pytest.approx(mean)
+    assert layers["pool5"]["mean"] == pytest.approx(mean)
     assert mean > 60  # 4 sounds a class to learn from; at random it is 10
     assert f"| pool5 | {folds[0]['accuracy']:.2f} |" in page
-    assert found["weights_sha256"] in page
-    assert found["layers"]["conv7"]["mean"] > 60  # though asked for twice
+    assert found["weights"]["sha256"] in page
+    assert layers["conv7"]["mean"] > 60  # though asked for twice
 
 
 def test_a_network_of_five_layers_is_not_held_against_layers_of_eight():
@@ -93,8 +96,8 @@ def test_a_network_of_five_layers_is_not_held_against_layers_of_eight():
     for depth, figure in ((8, 66.0), (5, None)):
         settings = Settings("esc50", Path("x"))
         result = Result(settings, "0" * 64, depth, 10, {"conv4": folds})
-        assert report.to_dict(result)["layers"]["conv4"]["paper"] == figure
-        assert ("| not printed |" in report.to_markdown(result)) == (figure is None)
+        layers = tables.report(result).tables[0]
+        assert layers.rows[0][-1] == figure
 
 
 def test_a_list_without_its_sounds_says_where_they_are_looked_for(
@@ -135,7 +138,7 @@ def test_the_papers_figures():
 def test_the_published_weights_reach_the_published_accuracy(data_dir, published_weights, tmp_path):
     options = ["--data", str(data_dir / "esc10"), "--weights", str(published_weights)]
     assert main(["esc10", *options, "--output", str(tmp_path)]) == 0
-    layers = json.loads((tmp_path / "esc10.json").read_text())["layers"]
+    layers = json.loads((tmp_path / "esc10.json").read_text())["details"]["layers"]
     assert layers["pool5"]["mean"] >= 91.5
     assert layers["conv6"]["mean"] >= 92
     assert layers["conv7"]["mean"] >= 84

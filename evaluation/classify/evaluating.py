@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 import media
 import soundnet
-from evaluation import protocol
-from evaluation.datasets import ESC_FOLDS, DatasetError, LabelledClip, read_esc
+from evaluation import progress, protocol
+from evaluation.datasets import ESC_FOLDS, LabelledClip, read_esc
+from evaluation.errors import DatasetError
+from evaluation.features import Features, SoundFile, default_cache
+from evaluation.machine import cores
 from evaluation.protocol import FoldResult
 
 DEFAULT_LAYERS = {
@@ -24,9 +25,6 @@ DEFAULT_LAYERS = {
     18: ("pool5", "conv6", "conv7"),
 }
 """By the network's depth."""
-
-THREADS = 2
-"""Clips decoded, and folds trained, at a time; both leave Python's lock."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,7 @@ class Settings:
         weights: see `soundnet.load_model`.
         layers: names as `TrainedSoundNet.embed` takes them; () for `DEFAULT_LAYERS`.
         channels: "downmix", or "first" as the authors' loader had it.
+        cache: where features are kept.
     """
 
     task: str
@@ -46,6 +45,7 @@ class Settings:
     weights: str = "published"
     layers: tuple[str, ...] = ()
     channels: str = "downmix"
+    cache: Path = field(default_factory=default_cache)
 
 
 @dataclass(frozen=True)
@@ -82,31 +82,24 @@ def evaluate(settings: Settings) -> Result:
     clips = read_esc(settings.data, settings.task)
     model = soundnet.load_model(settings.weights)
     layers = tuple(dict.fromkeys(settings.layers)) or DEFAULT_LAYERS[model.network.depth]
-    for layer in layers:
-        if layer not in model.layers:
-            raise ValueError(f"no layer {layer!r}; choose among {', '.join(model.layers)}")
-    with Progress(
-        TextColumn("{task.description}"),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    ) as progress:
-        features, unreadable = extract(model, clips, layers, settings.channels, progress)
+    features = Features(model, layers, settings.cache, protocol.CLIP_SECONDS)
+    with progress.bars() as bars:
+        values, unreadable = extract(features, clips, settings.channels, bars)
         if len(unreadable) == len(clips):
             raise DatasetError(
                 f"none of {len(clips)} clips can be read; are they in {settings.data / 'audio'}? "
                 f"The first: {clips[0].path.name}: {unreadable[clips[0].path.name]}"
             )
         labels, folds = [clip.label for clip in clips], [clip.fold for clip in clips]
-        bar = progress.add_task("folds", total=len(layers) * len(ESC_FOLDS))
+        bar = bars.add_task("folds", total=len(layers) * len(ESC_FOLDS))
 
         def fold_of(work: tuple[str, int]) -> FoldResult:
             layer, fold = work
-            result = protocol.evaluate_fold(features[layer], labels, folds, fold)
-            progress.advance(bar)
+            result = protocol.evaluate_fold(values[layer], labels, folds, fold)
+            bars.advance(bar)
             return result
 
-        with ThreadPoolExecutor(THREADS) as threads:
+        with ThreadPoolExecutor(cores()) as threads:  # the SVMs leave Python's lock
             results = list(threads.map(fold_of, itertools.product(layers, ESC_FOLDS)))
     by_layer = {
         layer: results[i * len(ESC_FOLDS) : (i + 1) * len(ESC_FOLDS)]
@@ -117,11 +110,7 @@ def evaluate(settings: Settings) -> Result:
 
 
 def extract(
-    model: soundnet.TrainedSoundNet,
-    clips: list[LabelledClip],
-    layers: tuple[str, ...],
-    channels: str,
-    progress: Progress,
+    features: Features, clips: list[LabelledClip], channels: str, bars: Progress
 ) -> tuple[dict[str, list[np.ndarray | None]], dict[str, str]]:
     """What the layers say of every clip, and which clips couldn't be read.
 
@@ -129,33 +118,14 @@ def extract(
         Per layer, clip by clip, float32 (frames, channels), None for an unreadable one; and per
         unreadable clip its file and ffmpeg's message.
     """
-    features: dict[str, list[np.ndarray | None]] = {layer: [] for layer in layers}
+    values: dict[str, list[np.ndarray | None]] = {layer: [] for layer in features.layers}
     unreadable = {}
-    bar = progress.add_task("clips", total=len(clips))
-    for clip, waveform in _waveforms(clips, channels):
-        if isinstance(waveform, media.MediaError):
-            unreadable[clip.path.name] = str(waveform)
-            outputs = dict.fromkeys(layers)
-        else:
-            outputs = model.activations([protocol.fixed_length(waveform)], layers)
-        for layer in layers:
-            features[layer].append(outputs[layer])
-        progress.advance(bar)
-    return features, unreadable
-
-
-def _waveforms(
-    clips: list[LabelledClip], channels: str
-) -> Iterator[tuple[LabelledClip, np.ndarray | media.MediaError]]:
-    """Each clip with its waveform, or with what is wrong with it; a few decoded ahead."""
-
-    def read(clip: LabelledClip) -> np.ndarray | media.MediaError:
-        try:
-            return media.load_waveform(clip.path, channels=channels)
-        except media.MediaError as error:
-            return error
-
-    with ThreadPoolExecutor(THREADS) as threads:
-        for at in range(0, len(clips), 32):
-            batch = clips[at : at + 32]
-            yield from zip(batch, threads.map(read, batch), strict=True)
+    bar = bars.add_task("clips", total=len(clips))
+    sounds = (SoundFile(clip.path, channels) for clip in clips)
+    for clip, found in zip(clips, features.of(sounds, lambda: bars.advance(bar)), strict=True):
+        if isinstance(found, media.MediaError):
+            unreadable[clip.path.name] = str(found)
+            found = dict.fromkeys(features.layers)
+        for layer in features.layers:
+            values[layer].append(found[layer])
+    return values, unreadable
