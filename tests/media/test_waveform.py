@@ -40,6 +40,19 @@ def test_the_same_sound_in_every_type():
         np.testing.assert_array_equal(load_waveform(same, 44100), waveform)
 
 
+def test_mono_at_22050_is_what_ffmpeg_would_make_of_it():
+    """Which it makes of two equal channels; loud, soft and halfway between two samples."""
+    for sound in (
+        np.linspace(-1.5, 1.5, 99_999, dtype=np.float32),
+        np.arange(-70_000, 70_000, dtype=np.float32) / 65_536,
+        np.arange(-32_768, 32_768).astype(np.int16),
+    ):
+        stereo = load_waveform(np.stack([sound, sound]), SAMPLE_RATE)
+        np.testing.assert_array_equal(load_waveform(sound, SAMPLE_RATE), stereo)
+    with pytest.raises(MediaError, match="too_long"):
+        load_waveform(sound, SAMPLE_RATE, limits=Limits(max_seconds=1))
+
+
 def test_channels_whichever_axis_they_are():
     left, right = tone(44100), tone(44100, hertz=700)
     mean = load_waveform((left + right) / 2, 44100)
