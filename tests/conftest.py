@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -61,3 +63,41 @@ def published_weights(published_source, tmp_path_factory) -> Path:
 
     path = tmp_path_factory.mktemp("keras") / "models" / weights.published_path().name
     return weights.import_published(published_source, path)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium without a window."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("no chromium and chromedriver (Debian: apt install chromium chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--mute-audio"):
+        options.add_argument(argument)
+    options.add_argument("--autoplay-policy=no-user-gesture-required")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    chrome.set_script_timeout(30)
+    yield chrome
+    chrome.quit()
+
+
+def opened(browser, page: Path):
+    """The browser with a page from disk in a window of its usual size, its logs empty."""
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    for log in ("browser", "performance"):
+        browser.get_log(log)  # what was before
+    browser.get(page.as_uri())
+    return browser
+
+
+def requests(browser) -> set[str]:
+    """The kinds of address that the page asked for."""
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    urls = [
+        e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"
+    ]
+    return {url.split(":")[0] for url in urls}

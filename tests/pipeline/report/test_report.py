@@ -7,7 +7,6 @@ import io
 import json
 import math
 import re
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -28,7 +27,7 @@ from schemas.clip import ClipRecord
 from schemas.dataset_info import DatasetInfo, RunInfo, ShardInfo, TeacherInfo
 from schemas.ledger import ClipFacts, LedgerRow
 from schemas.waveform import SAMPLE_RATE
-from tests.conftest import ROOT
+from tests.conftest import ROOT, opened, requests
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\x1b[31m\u202e\ud800"
 OBJECTS = TeacherInfo("objects", "vgg16", ["cat", "dog", "drum", "harp"], "caffe", "0" * 64)
@@ -805,42 +804,6 @@ def real(data_dir, tmp_path_factory) -> str:
     rows.append(failed("lost", "gone", "the video was removed"))
     info = (teacher.describe(spec),)
     return write(root / "data", [rows], clips, info, frames=True, seconds=({"read": 2.0},))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium without a window."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not (chromium and driver):
-        pytest.skip("no chromium and chromedriver (Debian: apt install chromium chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--mute-audio"):
-        options.add_argument(argument)
-    options.add_argument("--autoplay-policy=no-user-gesture-required")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    chrome.set_script_timeout(30)
-    yield chrome
-    chrome.quit()
-
-
-def opened(browser, page: Path):
-    for log in ("browser", "performance"):
-        browser.get_log(log)  # what was before
-    browser.get(page.as_uri())
-    return browser
-
-
-def requests(browser) -> set[str]:
-    """The kinds of address that the page asked for."""
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    urls = [
-        e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"
-    ]
-    return {url.split(":")[0] for url in urls}
 
 
 PLAY = """
