@@ -10,6 +10,7 @@ templates/base.html     the frame of every page, with its style and script
 templates/blocks.html   what pages are made of: tiles, tables, bars, histograms, clips
 templates/dataset.html  a data set
 templates/evaluation.html  an experiment: its tables, and what made them
+templates/script.js     the script of every page; a page may have more
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -130,10 +132,15 @@ def _environment() -> jinja2.Environment:
     for function in (number, short, percent, size, duration, label, edge):
         environment.filters[function.__name__] = function
     environment.tests["web"] = is_web
-    # The browser runs the one script that has this hash.
-    script = (TEMPLATES / "script.js").read_bytes()
-    digest = base64.b64encode(hashlib.sha256(script).digest()).decode()
-    environment.globals.update(
-        bin_name=bin_name, script=script.decode(), script_hash=f"sha256-{digest}"
-    )
+    environment.globals.update(bin_name=bin_name, script=_script, script_hash=_script_hash)
     return environment
+
+
+def _script(names: Sequence[str]) -> Markup:
+    """The script of a page, made of some of the templates' folder."""
+    return Markup("\n".join((TEMPLATES / name).read_text("utf-8") for name in names))
+
+
+def _script_hash(names: Sequence[str]) -> str:
+    """What the page names its script by, so that the browser runs no other."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(_script(names).encode()).digest()).decode()}"
