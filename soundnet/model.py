@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -156,12 +156,12 @@ class TrainedSoundNet:
         }
         if not heads:
             raise ValueError("this network names nothing: its heads give embeddings; use embed")
-        logits, timelines = self._hear(source, sample_rate, channels, tuple(heads))
         predictions = {}
-        for name, values in logits.items():
-            values = np.exp(values - values.max(axis=1, keepdims=True))
+        heard = self.listen(_blocks(source, sample_rate, channels), heads)
+        for name, logits in heard.items():
+            values = np.exp(logits.values - logits.values.max(axis=1, keepdims=True))
             predictions[name] = Prediction(
-                **timelines[name],
+                **{part.name: getattr(logits, part.name) for part in fields(Timeline)},
                 classes=heads[name],
                 probabilities=values / values.sum(axis=1, keepdims=True),
             )
@@ -187,8 +187,48 @@ class TrainedSoundNet:
             media.MediaError: the file has no sound or can't be read; ffmpeg's words are in it.
             ValueError: no such layer.
         """
-        outputs, timelines = self._hear(source, sample_rate, channels, (layer,))
-        return Embedding(**timelines[layer], layer=layer, values=outputs[layer])
+        return self.listen(_blocks(source, sample_rate, channels), [layer])[layer]
+
+    def listen(self, blocks: Iterable[np.ndarray], layers: Iterable[str]) -> dict[str, Embedding]:
+        """What several layers say of a waveform of any length, in one pass, with their times.
+
+        Args:
+            blocks: the waveform's pieces, in order: float32 (samples,) each, -256..256, 22,050 Hz.
+                It is repeated where it is shorter than one of the layers needs.
+
+        Raises:
+            ValueError: no such layer, or nothing to hear.
+        """
+        from trainer.network import tile_to
+
+        layers = tuple(layers)
+        for layer in layers:
+            if layer not in self.layers:
+                raise ValueError(f"no layer {layer!r}; choose one of {', '.join(self.layers)}")
+        shortest = max(map(self._shortest, layers))
+        samples = 0
+
+        def long_enough():
+            nonlocal samples
+            head = np.zeros(0, np.float32)
+            for block in blocks:
+                samples += len(block)
+                if head is None:
+                    yield block
+                    continue
+                head = np.concatenate([head, block])
+                if len(head) >= shortest:
+                    yield head
+                    head = None
+            if head is not None:
+                yield tile_to(head, shortest)
+
+        heard = {}
+        for layer, values in self.activations(long_enough(), layers).items():
+            values = values[: self._steps(layer, len(values), max(samples, shortest))]
+            timeline = self._timeline(layer, len(values), samples)
+            heard[layer] = Embedding(**timeline, layer=layer, values=values)
+        return heard
 
     def activations(
         self, blocks: Iterable[np.ndarray], layers: Iterable[str]
@@ -245,44 +285,6 @@ class TrainedSoundNet:
                 steps -= 1
         return steps
 
-    def _hear(
-        self, source, sample_rate, channels, layers
-    ) -> tuple[dict[str, np.ndarray], dict[str, dict]]:
-        """The layers' outputs for a file or array, and by layer the fields of their `Timeline`."""
-        from trainer.network import tile_to
-
-        for layer in layers:
-            if layer not in self.layers:
-                raise ValueError(f"no layer {layer!r}; choose one of {', '.join(self.layers)}")
-        shortest = max(map(self._shortest, layers))
-        if isinstance(source, np.ndarray) or sample_rate is not None:
-            stream = iter([media.load_waveform(source, sample_rate, channels=channels)])
-        else:
-            stream = media.stream_waveform(source, channels=channels)
-        samples = 0
-
-        def blocks():
-            nonlocal samples
-            head = np.zeros(0, np.float32)
-            for block in stream:
-                samples += len(block)
-                if head is None:
-                    yield block
-                    continue
-                head = np.concatenate([head, block])
-                if len(head) >= shortest:
-                    yield head
-                    head = None
-            if head is not None:
-                yield tile_to(head, shortest)
-
-        outputs = self.activations(blocks(), layers)
-        for layer, values in outputs.items():
-            outputs[layer] = values[: self._steps(layer, len(values), max(samples, shortest))]
-        return outputs, {
-            layer: self._timeline(layer, len(values), samples) for layer, values in outputs.items()
-        }
-
     def _timeline(self, layer: str, steps: int, samples: int) -> dict:
         row, architecture = self._row(layer), self.network.architecture
         tiled = samples < self._shortest(layer)
@@ -294,6 +296,13 @@ class TrainedSoundNet:
             "duration": samples / SAMPLE_RATE,
             "tiled": tiled,
         }
+
+
+def _blocks(source, sample_rate: int | None, channels: str) -> Iterable[np.ndarray]:
+    """The waveform of a file or an array, a file's in pieces as it is read."""
+    if isinstance(source, np.ndarray) or sample_rate is not None:
+        return [media.load_waveform(source, sample_rate, channels=channels)]
+    return media.stream_waveform(source, channels=channels)
 
 
 def load_model(name_or_path: str | os.PathLike = weights.PUBLISHED) -> TrainedSoundNet:

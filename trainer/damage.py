@@ -80,12 +80,13 @@ def _in_shard(folder: str, split: str, shard: ShardInfo, info: DatasetInfo) -> l
             add(number, True, f"record {number} is damaged ({_first_line(error)}){more}")
             return found
         try:
-            _check_record(clip.ClipRecord.from_bytes(serialized), info)
+            check_record(clip.ClipRecord.from_bytes(serialized), info)
         except SchemaError as error:
             add(number, False, f"record {number}: {error}")
 
 
-def _check_record(record: clip.ClipRecord, info: DatasetInfo) -> None:
+def check_record(record: clip.ClipRecord, info: DatasetInfo) -> None:
+    """Raise `SchemaError` where a record's label steps or teachers aren't those of its data set."""
     steps = len(record.frame_times)
     if steps > info.steps_per_clip:
         raise SchemaError(

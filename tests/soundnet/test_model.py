@@ -95,6 +95,17 @@ def test_an_array_gives_what_its_file_gives(published, data_dir, tmp_path):
     )
 
 
+def test_several_layers_in_one_pass_say_what_each_says_alone(published, data_dir):
+    waveform = media.load_waveform(data_dir / DOG)  # 5 s, repeated for the head
+    together = published.listen([waveform[:50_000], waveform[50_000:]], ["pool5", "places"])
+    assert (together["pool5"].tiled, together["places"].tiled) == (False, True)
+    alone = published.embed(data_dir / DOG, layer="pool5")
+    steps = len(alone.values) - 3  # the last ones hear the end, after which it goes on here
+    np.testing.assert_allclose(together["pool5"].values[:steps], alone.values[:steps], atol=1e-4)
+    assert together["places"].values.shape == (1, 401)
+    assert together["pool5"].times[0] == alone.times[0]
+
+
 def test_any_rate_and_channels_give_about_the_same(published, data_dir, tmp_path):
     sound = media.load_waveform(data_dir / DOG) / 256
     slow = published.embed(sound, 22050).mean()
