@@ -3,11 +3,14 @@
 Each experiment is a package of its own, whose `command` adds its sub-commands:
 
 `classify`  sounds told apart by what the layers compute: ESC-10, ESC-50
+`hears`     what moves each unit: a page to search, to look at and to listen to
 
 What they share:
 
 `datasets`  sounds with labels and folds, as their data sets lay them out
 `features`  what layers say of sounds, computed once and kept
+`clips`     the clips of a data set that the pipeline made
+`exhibits`  clips that a page lets you look at and hear
 `protocol`  the published way from features to an accuracy
 `paper`     the figures to compare with
 `report`    results as Markdown, CSV, JSON and a page

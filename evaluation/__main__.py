@@ -13,7 +13,10 @@ from schemas import SchemaError
 from soundnet import WeightsError
 from trainer.errors import TrainingError
 
-COMMANDS = ("evaluation.classify.command",)
+COMMANDS = (
+    "evaluation.classify.command",
+    "evaluation.hears.command",
+)
 """Modules with a function `add_parser(commands)`, which adds sub-commands and sets as `run` of each
 what does it: a function of the parsed options that returns the exit status. They import what is
 heavy when they run."""
@@ -22,6 +25,7 @@ EXAMPLES = """\
 examples:
   python -m evaluation esc10 --data ESC-50-master --weights published
   python -m evaluation esc50 --data ESC-50-master --weights model/model.keras --output results
+  python -m evaluation hears --data data --weights published --output results
 
 Each command tells its own options and examples: python -m evaluation esc10 --help
 """

@@ -5,12 +5,54 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from evaluation.exhibits import MEGABYTES
 from evaluation.features import default_cache
 
 
 def add_data(parser: argparse.ArgumentParser, help: str) -> None:
     """What is judged with; `help` says what the folder has in it."""
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help=help)
+
+
+def add_data_set(parser: argparse.ArgumentParser) -> None:
+    """Clips that our pipeline made; a path or an address, so text."""
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="DIR",
+        help="a data set that `python -m pipeline` made, local or gs://",
+    )
+
+
+def add_shards(parser: argparse.ArgumentParser) -> None:
+    """How much of a data set."""
+    parser.add_argument(
+        "--shards",
+        type=positive,
+        metavar="N",
+        help="read only so many shards of each split; shards are mixed, so a few tell about all "
+        "(default: all)",
+    )
+
+
+def add_megabytes(parser: argparse.ArgumentParser) -> None:
+    """How much of the clips goes into a page."""
+    parser.add_argument(
+        "--megabytes",
+        type=positive,
+        default=MEGABYTES,
+        metavar="MB",
+        help="what sounds and pictures may take of the page, about 0.1 MB a clip; of what there is "
+        "no room for it tells the clip and the time (default: %(default)s)",
+    )
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on, for `type`."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value}; 1 or more is wanted")
+    return value
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:

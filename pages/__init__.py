@@ -10,7 +10,8 @@ templates/base.html     the frame of every page, with its style and script
 templates/blocks.html   what pages are made of: tiles, tables, bars, histograms, clips
 templates/dataset.html  a data set
 templates/evaluation.html  an experiment: its tables, and what made them
-templates/script.js     the script of every page; a page may have more
+templates/hears.html    what moves a network's units, to search, look at and listen to
+templates/script.js     the script of every page; player.js plays moments of stored sounds
 """
 
 from __future__ import annotations
