@@ -320,6 +320,7 @@ def main() -> None:
     )
     parser.add_argument("--repeat", type=int, default=4, help="the longer list (default 4)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each way (default 3)")
+    parser.add_argument("--only", nargs="+", metavar="WAY", help="these ways alone (default: all)")
     parser.add_argument("--output", type=Path, help="JSON file; printed too")
     args = parser.parse_args()
     if min(args.processes, args.repeat, args.rounds) < 1:
@@ -350,6 +351,9 @@ def main() -> None:
             )
     if rival:
         ways["video2dataset"] = functools.partial(video2dataset, python=rival)
+    if unknown := set(args.only or ()) - ways.keys():
+        parser.error(f"--only {' '.join(sorted(unknown))}: there are {', '.join(ways)}")
+    ways = {name: way for name, way in ways.items() if not args.only or name in args.only}
 
     costs = {
         times: measure(ways, paths, args.processes, times, args.rounds)

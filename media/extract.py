@@ -6,7 +6,6 @@ player shows and sounds at that time is what a clip holds.
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ import numpy as np
 from media import process
 from media.cutter import Cutter, Run
 from media.errors import MediaError
-from media.keyframes import Decoder, KeyFrames, key_output, packet_output
+from media.keyframes import KeyFrames, Rest, key_output, packet_output
 from media.limits import Limits
 from media.part import Part
 from media.pictures import Grid, grid_output
@@ -29,13 +28,9 @@ from media.waveform import no_sound
 
 PICTURES = {
     "exact": "the picture shown at the middle of what is there of a label step",
-    "keyframes": "a key frame within the step, if there is one; else the first picture in it that "
-    "others are made from",
+    "keyframes": "a key frame within the step, if there is one; else the last before it",
 }
 """Which picture a label step gets."""
-
-FILLED_TOGETHER = 3
-"""Segments whose pictures without a key frame are decoded by one process."""
 
 
 @dataclass
@@ -49,7 +44,7 @@ class Segment:
         a step where the sound ends
     frames: uint8 (H, W, 3) each, RGB, one per label step; short side 256 pixels, upright and with
         square pixels
-    frame_times: a time at which each frame's picture is shown, in seconds within the segment
+    frame_times: a time at which each frame's picture is shown, in seconds from the segment's start
     """
 
     index: int
@@ -68,6 +63,7 @@ def extract(
     step_seconds: float = 5.0,
     channels: str = "downmix",
     pictures: str = "exact",
+    motion: bool = False,
     limits: Limits = Limits(),  # noqa: B008 (frozen)
 ) -> Iterator[Segment]:
     """Cut a video (its first sound and its first picture stream) into segments, as they come.
@@ -77,14 +73,16 @@ def extract(
     step_seconds: length of a label step
     channels: "downmix" or "first", as load_waveform has it
     pictures: which picture a step gets; one of PICTURES
+    motion: whether it has to be seen if the pictures change: no one key frame then stands for all
+        steps of a segment (the last gets the picture of "exact")
 
     A label step counts if sound and pictures are both there for at least half of it. Its picture is
     with "exact" the one shown at the middle of what is there, to within step_seconds / 8, for which
     every picture of the video is decoded. With "keyframes" it is the key frame in the step that is
     nearest to that middle (of several within a quarter of a step the first), which costs less than
-    half. Only for a step without one, pictures are decoded from the key frame before to the first
-    in the step that others are made from; or where the file does not say enough for that, all of
-    them, as with "exact". The times of the frames are those of the pictures that were taken.
+    half. A step without one gets the last key frame before it; or if that lies more than 10 s back,
+    or the file does not say enough, the picture of "exact". The times of the frames are those of
+    the pictures that were taken: of a key frame before the segment, less than 0.
 
     Segments are unbroken runs of such steps, cut at clip_seconds. A video of which no step is half
     there gives the one step of which most is there. Silence stands in gaps of the sound within a
@@ -109,7 +107,7 @@ def extract(
         raise ValueError(f"start={start}, end={end}: no part of a video")
     part = Part(path, start, end, steps, step_seconds, channels, limits)
     waited = process.Waited()
-    return _exact(part, waited) if pictures == "exact" else _keyframes(part, waited)
+    return _exact(part, waited) if pictures == "exact" else _keyframes(part, motion, waited)
 
 
 def _exact(part: Part, waited: process.Waited) -> Iterator[Segment]:
@@ -131,8 +129,8 @@ def _exact(part: Part, waited: process.Waited) -> Iterator[Segment]:
         raise _nothing(part, cutter, report)
 
 
-def _keyframes(part: Part, waited: process.Waited) -> Iterator[Segment]:
-    """Key frames from one pass of ffmpeg, what lacks from others."""
+def _keyframes(part: Part, motion: bool, waited: process.Waited) -> Iterator[Segment]:
+    """Key frames from one pass of ffmpeg; what lacks from another, that decodes all."""
     key_frames, report, count = KeyFrames(part), process.Report(), 0
     cutter = Cutter(key_frames, part)
     source = part.open(**{"skip_frame:v": "nokey"})
@@ -146,28 +144,20 @@ def _keyframes(part: Part, waited: process.Waited) -> Iterator[Segment]:
         )
 
     pipes = ("sound", "pictures", "times", "packets")
-    with closing(Decoder(key_frames, part, waited)) as decoder:
-        for runs in _together(_runs(cutter, outputs, pipes, report, part, waited)):
-            decoder.fill(runs, read_report(report))
-            for piece in itertools.chain(*(run.pieces(part.step_seconds) for run in runs)):
+    with closing(Rest(part, waited)) as rest:
+        for run in _runs(cutter, outputs, pipes, report, part, waited):
+            lacking = [step for step in run.steps if step.picture.pixels is None]
+            if motion and len(run.steps) > len({step.picture.time for step in run.steps}) == 1:
+                lacking = run.steps[-1:]
+            for step in lacking:
+                step.picture = rest.picture(step) or step.picture
+            for piece in run.pieces(part.step_seconds):
                 yield _segment(count, piece, part)
                 count += 1
     if count == 0:  # what there is to say, and whether it is true, is found out by decoding
         yield from _exact(part, waited)
-    elif decoder.report.limit():
-        raise process.failure("too_large", f"{part.path} was read only in part", decoder.report)
-
-
-def _together(runs: Iterator[Run]) -> Iterator[list[Run]]:
-    """Runs that wait for pictures, a few at a time: a process less for each of them."""
-    waiting: list[Run] = []
-    for run in runs:
-        waiting.append(run)
-        complete = all(step.picture.pixels is not None for one in waiting for step in one.steps)
-        if complete or len(waiting) == FILLED_TOGETHER:
-            yield waiting
-            waiting = []
-    yield waiting
+    elif rest.report.limit():
+        raise process.failure("too_large", f"{part.path} was read only in part", rest.report)
 
 
 def _runs(
@@ -202,7 +192,7 @@ def _segment(index: int, run: Run, part: Part) -> Segment:
         start_seconds=part.start + offset,
         pcm=run.pcm,
         frames=[step.picture.pixels for step in run.steps],
-        frame_times=[round(max(0.0, step.picture.time - offset), 6) for step in run.steps],
+        frame_times=[round(step.picture.time - offset, 6) for step in run.steps],
     )
 
 

@@ -35,22 +35,16 @@ class Part:
         return None if self.end is None else self.end - self.start
 
     @property
-    def clip_seconds(self) -> float:
-        """Length of a segment."""
-        return self.steps * self.step_seconds
-
-    @property
     def early(self) -> float:
         """Seconds before the start at which reading starts."""
         return min(self.start, EARLY)
 
-    def open(self, at: float | None = None, **options) -> ffmpeg.nodes.FilterableStream:
-        """The input of ffmpeg-python, read from so many seconds from the start; early by default.
+    def open(self, **options) -> ffmpeg.nodes.FilterableStream:
+        """The input of ffmpeg-python, read from `early` seconds before the start.
 
-        What lies before that is kept ("noaccurate"): the picture shown at the start is one of
+        What lies before the start is kept ("noaccurate"): the picture shown at the start is one of
         those, and in containers without an index a key frame must first come.
         """
-        begin = self.start + (-self.early if at is None else at)
-        if self.start if at is None else begin > 0:
-            options |= {"ss": f"{begin:.6f}", "noaccurate_seek": None}
+        if self.start:
+            options |= {"ss": f"{self.start - self.early:.6f}", "noaccurate_seek": None}
         return process.open_file(self.path, self.limits, **options)

@@ -41,13 +41,10 @@ def picture_output(
     source: ffmpeg.nodes.FilterableStream,
     address: str,
     filters: list[str],
-    squeeze: tuple[int, int] | None = None,
-    **options,
 ) -> ffmpeg.nodes.OutputStream:
     """The output of the first video stream as PPM pictures, of the size that frames have.
 
     filters: what chooses the pictures, from the decoder's on
-    squeeze: the width and height of the video's first picture, if it is not the first here
     """
     size = [
         # dar: the shape as displayed, with the sample aspect ratio in it.
@@ -56,7 +53,6 @@ def picture_output(
         f":{SCALING}",
         "setsar=1",
         "format=rgb24",
-        *([f"scale={squeeze[0]}:{squeeze[1]}"] if squeeze else []),
     ]
     return ffmpeg.output(
         source["V:0"],  # V: no attached pictures
@@ -66,7 +62,6 @@ def picture_output(
         format="image2pipe",
         fps_mode="passthrough",
         map_metadata=-1,
-        **options,
     )
 
 

@@ -101,7 +101,7 @@ def parser() -> argparse.ArgumentParser:
         "--exact-frames",
         action="store_true",
         help="the picture at the middle of each label step, for which every picture must be "
-        "decoded; else a key frame within the step where there is one, twice as fast",
+        "decoded; else a key frame of the step or of shortly before, twice as fast",
     )
     parse.add_argument(
         "--frames", action="store_true", help="keep the label steps' pictures in the records"

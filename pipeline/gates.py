@@ -45,7 +45,7 @@ def measure(segment: Segment, number: int, likeness: bool) -> ClipFacts:
         start_seconds=segment.start_seconds,
         seconds=round(len(samples) / SAMPLE_RATE, 3),
         loudness=round(max(10 * math.log10(power), _QUIETEST), 1) if power else _QUIETEST,
-        motion=_motion(segment.frames),
+        motion=_motion(segment),
         sound=hashlib.sha256(segment.pcm.tobytes()).hexdigest()[:16],
         likeness=":".join(_hashes(segment)) if likeness else "",
     )
@@ -100,11 +100,12 @@ def _near(one: int, other: int) -> bool:
     return (one ^ other).bit_count() <= NEAR_BITS
 
 
-def _motion(frames: list[np.ndarray]) -> float | None:
-    """Largest mean difference between two pictures that follow each other."""
-    if len(frames) < 2:
+def _motion(segment: Segment) -> float | None:
+    """Largest mean difference between two pictures that follow each other; None of only one."""
+    different = dict(zip(segment.frame_times, segment.frames, strict=True))
+    if len(different) < 2:
         return None
-    small = [frame[::4, ::4].astype(np.int16) for frame in frames]
+    small = [frame[::4, ::4].astype(np.int16) for frame in different.values()]
     if len({frame.shape for frame in small}) > 1:
         return 255.0
     pairs = itertools.pairwise(small)

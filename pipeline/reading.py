@@ -330,6 +330,7 @@ class LaneReader:
             channels=self.settings.channels,
             limits=self.settings.limits,
             pictures=self.settings.pictures,
+            motion="static" in self.settings.drop,
         )
         for segment in segments:
             yield dataclasses.replace(segment, start_seconds=segment.start_seconds + offset)

@@ -28,18 +28,16 @@ def h264(group: int, *options: str) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def decoded_from(monkeypatch) -> list[str]:
-    """How pictures were decoded that are no key frames: "key" or "start", once each time."""
-    ways = []
-    for name, way in (("_from_key_frames", "key"), ("_from_start", "start")):
-        original = getattr(keyframes.Decoder, name)
+def decoded(monkeypatch) -> list[int]:
+    """The label steps for which every picture was decoded."""
+    steps, original = [], keyframes.Rest.picture
 
-        def recorded(self, *arguments, original=original, way=way):
-            ways.append(way)
-            return original(self, *arguments)
+    def recorded(self, step):
+        steps.append(step.number)
+        return original(self, step)
 
-        monkeypatch.setattr(keyframes.Decoder, name, recorded)
-    return ways
+    monkeypatch.setattr(keyframes.Rest, "picture", recorded)
+    return steps
 
 
 def decode(path: Path, filters: str, *output: str) -> bytes:
@@ -73,7 +71,7 @@ def both(path: Path, **part) -> tuple[list[Segment], list[Segment]]:
         assert len(one.frames) == len(one.frame_times) == len(other.frames)
         step = part.get("step_seconds", 5.0)
         for number, time in enumerate(one.frame_times):
-            assert number * step <= time < (number + 1) * step
+            assert number * step - keyframes.BEFORE <= time < (number + 1) * step
     return exact, fast
 
 
@@ -93,31 +91,48 @@ def times_of(segments: list[Segment]) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("group", "times", "ways"),
+    ("group", "times", "rest"),
     [
         (25, [2, 7, 12, 17, 22, 27], []),  # of two as near to the middle the first
         (75, [3, 6, 12, 18, 21, 27], []),
-        # A step without one gets its first that others are made from.
-        (250, [0, 5.04, 10, 15.04, 20, 25.04], ["key"]),
-        (500, [0, 5.04, 10, 15, 20, 25.04], ["key"]),
-        # More than the length of a clip behind it every picture is decoded, as with "exact".
-        (10_000, [0, 7.5, 12.5, 17.5, 22.5, 27.5], ["key", *["start"] * 5]),
+        # A step without one gets the last before it.
+        (250, [0, 0, 10, 10, 20, 20], []),
+        # Where that is more than 10 s back, every picture is decoded, as with "exact".
+        (400, [0, 0, 0, 16, 16, 16], []),
+        (10_000, [0, 0, 0, 17.5, 22.5, 27.5], [3, 4, 5]),
     ],
 )
-def test_a_key_frame_where_there_is_one(make, decoded_from, group, times, ways):
+def test_a_key_frame_where_there_is_one(make, decoded, group, times, rest):
     path = make(f"group{group}.mp4", seconds=30, codecs=h264(group))
     assert times_of(check(path)) == times
-    assert decoded_from == ways
+    assert decoded == rest
+
+
+def test_a_segment_may_begin_with_the_picture_before_it(make):
+    path = make("group400.mp4", seconds=30, codecs=h264(400))
+    _, second = extract(path, pictures="keyframes")
+    assert second.start_seconds == 20
+    assert second.frame_times == [-4, -4]
+
+
+def test_that_pictures_change_is_seen_where_asked(make, decoded):
+    """Where one key frame would stand for all of a segment, and there alone."""
+    path = make("group250.mp4", seconds=30, codecs=h264(250))
+    assert times_of(extract(path, pictures="keyframes", clip_seconds=10)) == [0, 0, 10, 10, 20, 20]
+    moving = extract(path, pictures="keyframes", clip_seconds=10, motion=True)
+    assert times_of(moving) == [0, 7.5, 10, 17.5, 20, 27.5]
+    assert decoded == [1, 3, 5]
+    assert times_of(extract(path, pictures="keyframes", motion=True)) == [0, 0, 10, 10, 20, 27.5]
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv", "a.flv", "a.ts", "fragments.mp4"])
 @pytest.mark.parametrize("part", [{}, {"start": 3.3}, {"start": 12.0, "end": 23.0}])
-def test_containers_and_parts(make, decoded_from, name, part):
+def test_containers_and_parts(make, decoded, name, part):
     """Of 6 s from key frame to key frame, with others stored out of order."""
     fragments = ("-movflags", "frag_keyframe+empty_moov+delay_moov")
     options = fragments if name == "fragments.mp4" else ()
     check(make(f"six-{name}", *options, seconds=25, codecs=h264(150)), **part)
-    assert "start" not in decoded_from
+    assert not decoded
 
 
 CODECS = {
@@ -291,8 +306,9 @@ def test_processes_end_with_the_generator(make, started):
     path = make("group10000.mp4", seconds=30, codecs=h264(10_000))
     started.clear()
     segments = extract(path, pictures="keyframes", clip_seconds=5)
-    assert next(segments).frame_times == [0]
-    assert next(segments).frame_times == [2.5]  # more than 5 s from the key frame: from the start
+    assert [one.frame_times for one in itertools.islice(segments, 3)] == [[0], [-5], [-10]]
+    assert len(started) == 1
+    assert next(segments).frame_times == [2.5]
     assert len(started) == 2
     assert started[-1].poll() is None
     segments.close()
@@ -301,7 +317,7 @@ def test_processes_end_with_the_generator(make, started):
 
 def test_the_time_of_all_processes_counts(make, monkeypatch):
     """Limits.timeout_seconds is for the file, not for each of the processes that read it."""
-    path = make("group250.mp4", seconds=30, codecs=h264(250))
+    path = make("group10000.mp4", seconds=30, codecs=h264(10_000))
     waited, original = [], process.run
 
     def recorded(*arguments, **options):
@@ -309,8 +325,8 @@ def test_the_time_of_all_processes_counts(make, monkeypatch):
         return original(*arguments, **options)
 
     monkeypatch.setattr(process, "run", recorded)
-    list(extract(path, pictures="keyframes", clip_seconds=5))
-    assert len(waited) > 2
+    list(extract(path, pictures="keyframes"))
+    assert len(waited) == 2
     assert len({id(one) for one in waited}) == 1
 
 
@@ -364,19 +380,19 @@ def test_real_videos(data_dir, name):
     check(data_dir / "videos" / name)
 
 
-def test_real_files_of_many_kinds(data_dir, decoded_from):
+def test_real_files_of_many_kinds(data_dir, decoded):
     for path in sorted((data_dir / "videos" / "edge").iterdir()):
         check(path)
-    assert "start" not in decoded_from
+    assert not decoded
 
 
 @pytest.mark.slow
-def test_all_real_videos(data_dir, decoded_from):
+def test_all_real_videos(data_dir, decoded):
     files = sorted((data_dir / "videos").glob("*.m*"))
     assert len(files) >= 152
     for path in files:
         check(path)
-    assert "start" not in decoded_from
+    assert not decoded
 
 
 @pytest.mark.slow
