@@ -101,8 +101,9 @@ def _near(one: int, other: int) -> bool:
 
 
 def _motion(segment: Segment) -> float | None:
-    """Largest mean difference between two pictures that follow each other; None of only one."""
-    different = dict(zip(segment.frame_times, segment.frames, strict=True))
+    """Largest mean difference between two pictures that follow each other; None if there aren't
+    two (imported clips have none)."""
+    different = dict(zip(segment.frame_times, segment.frames, strict=False))
     if len(different) < 2:
         return None
     small = [frame[::4, ::4].astype(np.int16) for frame in different.values()]
