@@ -16,6 +16,7 @@ from trainer.errors import TrainingError
 COMMANDS = (
     "evaluation.classify.command",
     "evaluation.hears.command",
+    "evaluation.multimodal.command",
 )
 """Modules with a function `add_parser(commands)`, which adds sub-commands and sets as `run` of each
 what does it: a function of the parsed options that returns the exit status. They import what is
@@ -26,6 +27,7 @@ examples:
   python -m evaluation esc10 --data ESC-50-master --weights published
   python -m evaluation esc50 --data ESC-50-master --weights model/model.keras --output results
   python -m evaluation hears --data data --weights published --output results
+  python -m evaluation multimodal --data data --labels labels.csv --weights published
 
 Each command tells its own options and examples: python -m evaluation esc10 --help
 """

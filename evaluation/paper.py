@@ -13,10 +13,10 @@ class Figure:
     """One printed figure.
 
     Attributes:
-        task: `esc10`, `esc50` or `dcase`.
+        task: `esc10`, `esc50`, `dcase` or `multimodal`.
         method: as the paper names it.
         accuracy: percent.
-        table: where it stands: `results`, `ablation` or `layers`.
+        table: where it stands: `results`, `ablation`, `layers` or `multimodal`.
         layer: of SoundNet-8, where the figure is one of its layers'.
         teachers: the vision networks that taught it: `AlexNet` or `VGG`; "" where none did.
     """
@@ -78,6 +78,14 @@ LAYERS = [
 """By layer and teachers. (ESC-10 at pool5 stands in the ablation; other layers weren't printed.)"""
 
 
+MULTIMODAL = [
+    Figure("multimodal", kind, accuracy, "multimodal", layer, "VGG")
+    for layer, accuracies in {"conv7": (32.4, 49.4, 51.4), "conv8": (32.3, 49.4, 50.5)}.items()
+    for kind, accuracy in zip(("sound", "vision", "both"), accuracies, strict=True)
+]
+"""About 4,000 test videos of 44 categories, by what is heard, seen, or both."""
+
+
 def by_layer(task: str, layer: str) -> float | None:
     """The paper's accuracy for a layer of SoundNet-8 with VGG teachers."""
     for figure in LAYERS:
@@ -89,3 +97,11 @@ def by_layer(task: str, layer: str) -> float | None:
 def results(task: str) -> list[Figure]:
     """The paper's table of methods for a task."""
     return [figure for figure in RESULTS if figure.task == task]
+
+
+def multimodal(kind: str, layer: str) -> float | None:
+    """The paper's accuracy by `sound`, `vision` or `both`, where the sound is a layer's (of 8)."""
+    for figure in MULTIMODAL:
+        if figure.method == kind and (kind == "vision" or figure.layer == layer):
+            return figure.accuracy
+    return None

@@ -11,6 +11,7 @@ templates/blocks.html   what pages are made of: tiles, tables, bars, histograms,
 templates/dataset.html  a data set
 templates/evaluation.html  an experiment: its tables, and what made them
 templates/hears.html    what moves a network's units, to search, look at and listen to
+templates/multimodal.html  maps of videos by what is seen and what is heard
 templates/script.js     the script of every page; player.js plays moments of stored sounds
 """
 
