@@ -12,5 +12,6 @@
 `export`    a network as `.keras`, SavedModel, LiteRT and ONNX
 `load`      a `.keras` file that may come from anywhere
 `task`      the command
+`claim`     whose run's folder it is
 `supervised`  training with labels: fine-tuning, and from scratch
 """

@@ -15,6 +15,9 @@ from schemas import SchemaError, clip
 from schemas.dataset_info import DatasetInfo, ShardInfo
 from trainer.progress import write_whole
 
+UNREADABLE = (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.NotFoundError)
+"""What reading records that are damaged or gone ends in."""
+
 
 @dataclass(frozen=True)
 class Damage:

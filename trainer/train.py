@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from schemas.dataset_info import DatasetInfo
-from trainer import averaging, damage, data, export, losses
+from trainer import averaging, claim, damage, data, export, losses
 from trainer.checkpoints import Checkpoints
 from trainer.config import Config
 from trainer.devices import GONE, Devices
@@ -29,12 +29,9 @@ from trainer.layers import Adam
 from trainer.network import SoundNet
 from trainer.progress import Interval, Profile, RunLog, write_whole
 
-CONFIG_FILE, HEADS_FILE, SUMMARY_FILE = "config.json", "heads.json", "summary.json"
+HEADS_FILE, SUMMARY_FILE = "heads.json", "summary.json"
 MODEL_FILE, BEST_FILE, SAVED_MODEL = "model.keras", "best.keras", "saved_model"
 
-
-DAMAGE = (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.NotFoundError)
-"""What reading records that are damaged or gone ends in."""
 
 EXPLODED = 100
 """So many times what a network that knows nothing loses is a loss that won't come down again."""
@@ -261,7 +258,7 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
                 for batch in devices.batches(stream):
                     yield batch
                     step += 1
-            except DAMAGE as error:
+            except damage.UNREADABLE as error:
                 near = data.files_near(config, info, step, share, known.all)
                 pass_over(error, step, near)
 
@@ -274,7 +271,7 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
                     for name, value in validation_step(batch).items():
                         sums[name] += float(value)
                 return sums
-            except DAMAGE as error:
+            except damage.UNREADABLE as error:
                 files = {shard.file for shard in info.splits["validation"]}
                 pass_over(error, step, files)
 
@@ -438,20 +435,7 @@ def _learning_rate(config: Config) -> float | keras.optimizers.schedules.Learnin
 
 def _claim_model_dir(config: Config, info: DatasetInfo, writes: bool) -> None:
     """Put `config.json`, `heads.json` into the model's folder, unless another run lives there."""
-    path = posixpath.join(config.model_dir, CONFIG_FILE)
-    if tf.io.gfile.exists(path):
-        with tf.io.gfile.GFile(path) as file:
-            try:
-                differing = config.differs_from(Config.from_json(file.read()))
-            except ValueError as error:
-                raise TrainingError(
-                    f"{path} can't be read ({error}); choose another --model-dir"
-                ) from error
-        if differing:
-            raise TrainingError(
-                f"{config.model_dir} holds a run with other settings ({', '.join(differing)}; see "
-                f"{path}); give the same to go on with it, or choose another --model-dir"
-            )
+    claim.check(config)
     heads = export.heads_json({teacher.name: teacher.classes for teacher in info.teachers})
     path = posixpath.join(config.model_dir, HEADS_FILE)
     if tf.io.gfile.exists(path):
@@ -462,14 +446,8 @@ def _claim_model_dir(config: Config, info: DatasetInfo, writes: bool) -> None:
                     f"than {config.data} has; go on with its own data, or choose another "
                     "--model-dir"
                 )
-    if not writes:
-        return
-    try:
-        tf.io.gfile.makedirs(config.model_dir)
-        write_whole(posixpath.join(config.model_dir, HEADS_FILE), heads)
-        write_whole(posixpath.join(config.model_dir, CONFIG_FILE), config.to_json())
-    except (tf.errors.FailedPreconditionError, tf.errors.NotFoundError) as error:
-        raise TrainingError(f"--model-dir can't be a folder: {error.message}") from error
+    if writes:
+        claim.claim(config, {HEADS_FILE: heads})
 
 
 def _load(path: str) -> SoundNet:

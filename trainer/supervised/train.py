@@ -22,7 +22,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainin
 
 from schemas import SchemaError
 from schemas.waveform import SAMPLE_RATE
-from trainer import export
+from trainer import claim, export
 from trainer.checkpoints import Checkpoints
 from trainer.errors import TrainingError
 from trainer.layers import Adam
@@ -35,7 +35,7 @@ from trainer.supervised.judgement import Answer
 from trainer.supervised.listing import LabelledSound, Part
 from trainer.supervised.sounds import INDEX_FILE, Sounds, decode
 
-CONFIG_FILE, LIST_FILE, SUMMARY_FILE = "config.json", "list.json", "summary.json"
+LIST_FILE, SUMMARY_FILE = "list.json", "summary.json"
 MODEL_FILE, ANSWERS_FILE, SOUNDS = "model.keras", "answers.json", "sounds"
 
 HEAD = "labels"
@@ -171,27 +171,13 @@ def _claim(config: LabelConfig, sounds: list[LabelledSound], folder: Path) -> No
     """Put `config.json` and `list.json` into the folder, unless another run lives there."""
     rows = [dataclasses.asdict(sound) | {"path": None} for sound in sounds]
     listed = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
-    path = folder / CONFIG_FILE
-    if path.exists():
-        try:
-            differing = config.differs_from(LabelConfig.from_json(path.read_text("utf-8")))
-        except ValueError as error:
-            raise TrainingError(
-                f"{path} can't be read ({error}); choose another --model-dir"
-            ) from error
-        if (folder / LIST_FILE).exists() and (folder / LIST_FILE).read_text("utf-8") != listed:
-            differing.append("the list")
-        if differing:
-            raise TrainingError(
-                f"{folder} holds a run with other settings ({', '.join(differing)}; see {path}); "
-                "give the same to go on with it, or choose another --model-dir"
-            )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise TrainingError(f"--model-dir can't be a folder: {error}") from error
-    write_whole(str(folder / LIST_FILE), listed)
-    write_whole(str(path), config.to_json())
+
+    def another() -> list[str]:
+        path = folder / LIST_FILE
+        return ["the list"] if path.exists() and path.read_text("utf-8") != listed else []
+
+    claim.check(config, another)
+    claim.claim(config, {LIST_FILE: listed})
 
 
 def _decode(
