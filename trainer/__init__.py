@@ -14,4 +14,5 @@
 `task`      the command
 `claim`     whose run's folder it is
 `supervised`  training with labels: fine-tuning, and from scratch
+`autoencoder` the paper's baseline, which learns to repeat what it hears
 """

@@ -315,7 +315,8 @@ class _Outputs:
     """
 
     def __init__(self, model: SoundNet, outputs: Sequence[str]) -> None:
-        self.names = tuple(dict.fromkeys(outputs or model.heads))
+        # A network without heads, an autoencoder's encoder, gives its last layer.
+        self.names = tuple(dict.fromkeys(outputs or model.heads or model.architecture.names[-1:]))
         self.features = model.features(self.names)
         heads, last = model.heads.keys(), model.architecture.names[-1]
         self.distributions = set(self.names) & heads - model.embeddings

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -247,16 +247,9 @@ class SoundNet(keras.Model):
         if strange := embeddings - set(heads):
             raise ValueError(f"embeddings {', '.join(sorted(strange))} are no heads")
         waveform = keras.Input((None,), name="waveform")  # (batch, samples)
-        activations = {}
-        x = keras.ops.expand_dims(waveform, -1)  # (batch, samples, 1)
-        for row, following in itertools.pairwise(architecture.table):
-            if row.filters is not None:
-                pool = following if following.name.startswith("pool") else None
-                computed = _hidden(x, row, pool)
-                activations |= computed
-                x = computed[pool.name if pool else row.name]
-        last = architecture.table[-1]
-        x = _pad(x, last)
+        *rows, last = architecture.table
+        activations = hidden_layers(waveform, rows)
+        x = _pad(activations[rows[-1].name], last)
         variable_dtype = keras.config.dtype_policy().variable_dtype
         outputs = {
             # In mixed precision too the logits are float32.
@@ -268,8 +261,8 @@ class SoundNet(keras.Model):
         self.depth = depth
         self.classifier = classifier
         self._embeddings = embeddings
-        self._heads = _Untracked(heads)
-        self._activations = _Untracked(activations | outputs)
+        self._heads = Untracked(heads)
+        self._activations = Untracked(activations | outputs)
 
     @property
     def architecture(self) -> Architecture:
@@ -341,7 +334,7 @@ class SoundNet(keras.Model):
         return cls(**config)
 
 
-class _Untracked:
+class Untracked:
     """Holds a dictionary as it is; Keras would wrap it and track what is in it."""
 
     def __init__(self, items: dict) -> None:
@@ -363,6 +356,18 @@ def _convolution(row: Layer, filters: int, name: str, dtype: str | None = None) 
         name=name,
         dtype=dtype,
     )
+
+
+def hidden_layers(waveform, rows: Sequence[Layer]) -> dict:
+    """By the names of the hidden rows of a table what they compute of (batch, samples)."""
+    activations = {}
+    x = keras.ops.expand_dims(waveform, -1)  # (batch, samples, 1)
+    for row, following in itertools.zip_longest(rows, rows[1:]):
+        if row.filters is not None:
+            pool = following if following and following.filters is None else None
+            activations |= _hidden(x, row, pool)
+            x = activations[pool.name if pool else row.name]
+    return activations
 
 
 def _hidden(x, row: Layer, pool: Layer | None) -> dict:

@@ -177,16 +177,16 @@ class RunLog:
         self._write("validation", step, metrics)
         if not self._writes:
             return
-        by_teacher = "; ".join(
-            f"{name}: cosine {metrics[f'cosine/{name}']:.3f} (best constant "
+        by_teacher = "".join(
+            f"; {name}: cosine {metrics[f'cosine/{name}']:.3f} (best constant "
             f"{metrics[f'cosine_constant/{name}']:.3f})"
             if f"cosine/{name}" in metrics
-            else f"{name}: KL {metrics[f'kl/{name}']:.3f} nats (best constant "
+            else f"; {name}: KL {metrics[f'kl/{name}']:.3f} nats (best constant "
             f"{metrics[f'kl_constant/{name}']:.3f}), top-1 {metrics[f'top1/{name}']:.1%}, "
             f"top-5 {metrics[f'top5/{name}']:.1%}"
             for name in teachers
         )
-        self.say(f"step {step:,}: validation loss {metrics['loss']:.4f}; {by_teacher}")
+        self.say(f"step {step:,}: validation loss {metrics['loss']:.4f}{by_teacher}")
 
     def _write(self, split: str, step: int, metrics: dict[str, float]) -> None:
         self.last[split] = metrics

@@ -10,12 +10,18 @@ import typing
 from collections.abc import Sequence
 
 from schemas import SchemaError
+from trainer.autoencoder.config import AutoencoderConfig
 from trainer.config import Config, Settings, option
 from trainer.supervised.config import TASKS as LABEL_TASKS
 from trainer.supervised.config import LabelConfig
 
-DISTILL = "distill"
-TASKS = (DISTILL, *LABEL_TASKS)
+DISTILL, AUTOENCODER = "distill", "autoencoder"
+TASKS: dict[str, type[Settings]] = {
+    DISTILL: Config,
+    **dict.fromkeys(LABEL_TASKS, LabelConfig),
+    AUTOENCODER: AutoencoderConfig,
+}
+"""By the name of a task its settings."""
 
 EPILOG = """\
 The defaults are the published recipe. A run that was stopped goes on with the same command. What
@@ -41,23 +47,49 @@ examples:
 """
 
 
+AUTOENCODER_EPILOG = """\
+A run that was stopped goes on with the same command. What --model-dir holds at the end:
+model.keras, checkpoints/, tensorboard/, metrics.jsonl, summary.json, config.json.
+
+example, a small data set on two cores, and how good it is at telling sounds apart:
+  python -m trainer.task --task autoencoder --data data --model-dir autoencoder --batch-size 8 \\
+    --steps 300
+  python -m evaluation baselines --data ESC-50-master --task esc10 \\
+    --autoencoder autoencoder/model.keras
+"""
+
+WORDS = {
+    Config: ("Train a SoundNet: records of sounds and teachers' words in, a network out.", EPILOG),
+    LabelConfig: (
+        "Train a SoundNet with labels: audio files and their classes in, a network out.",
+        LABELS_EPILOG,
+    ),
+    AutoencoderConfig: (
+        "Train a convolutional autoencoder, the paper's baseline: records of sounds in, a network "
+        "out that has learnt to repeat them.",
+        AUTOENCODER_EPILOG,
+    ),
+}
+"""By settings what the command does, and what stands below its options."""
+
+
 def build_parser(task: str = DISTILL) -> argparse.ArgumentParser:
-    """The command's options: one for each field of `Config`, or of `LabelConfig`."""
-    config: type[Settings] = Config if task == DISTILL else LabelConfig
+    """The command's options: one for each field of the task's settings."""
+    config = TASKS[task]
+    description, epilog = WORDS[config]
     parser = argparse.ArgumentParser(
         prog="python -m trainer.task",
-        description="Train a SoundNet: records of sounds and teachers' words in, a network out."
-        if task == DISTILL
-        else "Train a SoundNet with labels: audio files and their classes in, a network out.",
-        epilog=EPILOG if task == DISTILL else LABELS_EPILOG,
+        description=description,
+        epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--task",
         choices=TASKS,
         default=task,
-        help="distill: learn from teachers (options below); finetune, scratch: learn from labels, "
-        "starting from a network or from nothing (--task finetune --help shows their options)",
+        help="distill: learn from teachers; finetune, scratch: learn from labels, starting from a "
+        "network or from nothing; autoencoder: learn to repeat what is heard (--task finetune "
+        f"--help shows the options of another; default: {DISTILL})",
     )
     types = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
@@ -98,13 +130,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = vars(parser.parse_args(arguments))
     show = options.pop("show_config")
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-    config: Config | LabelConfig
+    if task not in LABEL_TASKS:
+        del options["task"]
     try:
-        if task == DISTILL:
-            del options["task"]
-            config = Config(**options)
-        else:
-            config = LabelConfig(**options)
+        config = TASKS[task](**options)
     except ValueError as error:
         parser.error(str(error))
     if show:
@@ -114,15 +143,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
-    import trainer.supervised.train as with_labels
-    from trainer import train
+    from trainer.errors import TrainingError
 
     try:
-        if task == DISTILL:
-            train.train(config)
-        else:
-            with_labels.train(config)
-    except (SchemaError, train.TrainingError) as error:
+        _train(task, config)
+    except (SchemaError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except tf.errors.ResourceExhaustedError as error:
@@ -140,6 +165,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
     return 0
+
+
+def _train(task: str, config: Settings) -> None:
+    """By the training of that task."""
+    if task == DISTILL:
+        from trainer.train import train
+    elif task == AUTOENCODER:
+        from trainer.autoencoder.train import train
+    else:
+        from trainer.supervised.train import train
+    train(config)
 
 
 if __name__ == "__main__":

@@ -168,7 +168,9 @@ def test_a_name_that_is_nothing(tmp_path):
 def test_other_networks_are_refused_before_keras_builds_them(tmp_path):
     other = keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: x)])
     other.save(tmp_path / "other.keras")
-    with pytest.raises(WeightsError, match="holds a network 'Sequential', not a SoundNet"):
+    with pytest.raises(
+        WeightsError, match="holds a network 'Sequential', not this project's SoundNet"
+    ):
         weights.load_network(tmp_path / "other.keras")
     (tmp_path / "text.keras").write_text("not a zip")
     with pytest.raises(WeightsError, match="is not a .keras file"):
