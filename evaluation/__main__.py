@@ -15,6 +15,7 @@ from trainer.errors import TrainingError
 
 COMMANDS = (
     "evaluation.classify.command",
+    "evaluation.baselines.command",
     "evaluation.hears.command",
     "evaluation.multimodal.command",
 )
@@ -28,6 +29,7 @@ examples:
   python -m evaluation esc50 --data ESC-50-master --weights model/model.keras --output results
   python -m evaluation hears --data data --weights published --output results
   python -m evaluation multimodal --data data --labels labels.csv --weights published
+  python -m evaluation baselines --data ESC-50-master --task esc10
 
 Each command tells its own options and examples: python -m evaluation esc10 --help
 """
