@@ -47,6 +47,7 @@ EXPORT = [
 # The paper's experiments.
 EVALUATION = [
     "scikit-learn>=1.5",  # linear SVMs, random forests, t-SNE, confusion matrices
+    "scipy>=1.11",  # t-tests (scikit-learn needs it too)
     "librosa>=0.11",  # MFCCs, for the baselines
     "matplotlib>=3.9",  # the figures
     "jinja2>=3.1,<4",  # the HTML pages

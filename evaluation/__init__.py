@@ -4,6 +4,7 @@ Each experiment is a package of its own, whose `command` adds its sub-commands:
 
 `classify`  sounds told apart by what the layers compute: ESC-10, ESC-50
 `baselines` the methods that SoundNet is held against
+`ablations` what matters: networks that differ in one thing each, trained alike
 `hears`     what moves each unit: a page to search, to look at and to listen to
 `multimodal`  labelled videos by what is heard, what is seen, and both
 

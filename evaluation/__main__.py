@@ -16,6 +16,7 @@ from trainer.errors import TrainingError
 COMMANDS = (
     "evaluation.classify.command",
     "evaluation.baselines.command",
+    "evaluation.ablations.command",
     "evaluation.hears.command",
     "evaluation.multimodal.command",
 )
@@ -30,6 +31,7 @@ examples:
   python -m evaluation hears --data data --weights published --output results
   python -m evaluation multimodal --data data --labels labels.csv --weights published
   python -m evaluation baselines --data ESC-50-master --task esc10
+  python -m evaluation ablations --data-set data --data ESC-50-master --output ablations
 
 Each command tells its own options and examples: python -m evaluation esc10 --help
 """
