@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,13 @@ def opened(browser, page: Path):
         browser.get_log(log)  # what was before
     browser.get(page.as_uri())
     return browser
+
+
+def until(browser, condition: Callable[[], bool]) -> bool:
+    """Wait for what the page does a little later; raises `TimeoutException` after a minute."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(browser, 60, 0.05).until(lambda _: condition())
 
 
 def requests(browser) -> set[str]:
