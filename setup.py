@@ -48,6 +48,7 @@ EXPORT = [
 EVALUATION = [
     "scikit-learn>=1.5",  # linear SVMs, random forests, t-SNE, confusion matrices
     "scipy>=1.11",  # t-tests (scikit-learn needs it too)
+    "threadpoolctl>=3",  # scikit-learn's own; as many folds at a time as cores, a thread each
     "librosa>=0.11",  # MFCCs, for the baselines
     "matplotlib>=3.9",  # the figures
     "jinja2>=3.1,<4",  # the HTML pages

@@ -2,7 +2,7 @@
 
 Each experiment is a package of its own, whose `command` adds its sub-commands:
 
-`classify`  sounds told apart by what the layers compute: ESC-10, ESC-50
+`classify`  sounds named by what the layers compute: ESC, DCASE, UrbanSound8K, your own
 `baselines` the methods that SoundNet is held against
 `ablations` what matters: networks that differ in one thing each, trained alike
 `hears`     what moves each unit: a page to search, to look at and to listen to
@@ -15,6 +15,7 @@ What they share:
 `clips`     the clips of a data set that the pipeline made
 `exhibits`  clips that a page lets you look at and hear
 `protocol`  the published way from features to an accuracy
+`svm`       its classifier
 `paper`     the figures to compare with
 `report`    results as Markdown, CSV, JSON and a page
 `options`   options that several commands have

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 import media
+from evaluation import protocol
 from evaluation.machine import cores
 from schemas.waveform import SAMPLE_RATE, pcm_to_waveform
 
@@ -188,7 +189,7 @@ class Features:
 
     def _fitted(self, waveform: np.ndarray) -> np.ndarray:
         if self.seconds is not None:
-            return np.resize(waveform, round(self.seconds * SAMPLE_RATE))
+            return protocol.fixed_length(waveform, self.seconds)
         architecture = self.model.network.architecture
         # Not what these layers need: with others beside it a layer would hear another sound.
         shortest = architecture.min_samples(architecture.names[-1])

@@ -14,11 +14,10 @@ def describe() -> dict[str, object]:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cpu": models[0] if models else platform.processor() or platform.machine(),
         "cores": cores(),
-        "memory_gib": round(memory / 2**30, 1),
+        "memory_gib": round(memory_bytes() / 2**30, 1),
         "system": platform.platform(),
         "python": platform.python_version(),
     }
@@ -27,6 +26,11 @@ def describe() -> dict[str, object]:
 def cores() -> int:
     """Logical cores that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def memory_bytes() -> int:
+    """Memory of the machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def versions(packages: Iterable[str]) -> dict[str, str | None]:

@@ -86,10 +86,13 @@ MULTIMODAL = [
 """About 4,000 test videos of 44 categories, by what is heard, seen, or both."""
 
 
-def by_layer(task: str, layer: str) -> float | None:
-    """The paper's accuracy for a layer of SoundNet-8 with VGG teachers."""
+TEACHERS = ("VGG", "AlexNet")
+
+
+def by_layer(task: str, layer: str, teachers: str = "VGG") -> float | None:
+    """The paper's accuracy for a layer of SoundNet-8, taught by VGG or AlexNet."""
     for figure in LAYERS:
-        if (figure.task, figure.layer, figure.teachers) == (task, layer, "VGG"):
+        if (figure.task, figure.layer, figure.teachers) == (task, layer, teachers):
             return figure.accuracy
     return None
 

@@ -1,18 +1,24 @@
-"""From features to an accuracy, as the authors did it (their `extract_feat.lua` and SVM scripts).
+"""From features to an accuracy, as the authors did it (their `eval_esc50.lua`, `eval_dcase.lua`).
 
-A clip is repeated to more than 10 s and cut to 10 s. A window of 1 s slides over its features by
-one frame; the window's values are flattened, negative ones count as 0. Linear SVMs, one against the
+A clip is repeated and cut to a fixed length (10 s; scenes 30 s). A window (1 s; scenes 5 s) slides
+over its features by one frame; the window's values are flattened. Linear SVMs, one against the
 rest, say what each window is; a clip's decision values are averaged over its windows. The data
 set's own folds are each the test once.
+
+The authors drop negative values. Hidden layers have none, as they end in ReLU. Of conv8, whose
+logits may all be negative (those of the published network for 10 s of sound are: -428 to -70),
+nothing would be left: its values are taken as they are.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from evaluation import svm
 from schemas.waveform import SAMPLE_RATE
 
 CLIP_SECONDS = 10
@@ -20,42 +26,26 @@ WINDOW_SECONDS = 1
 SVM_C = 0.01
 
 
-def fixed_length(waveform: np.ndarray) -> np.ndarray:
-    """A waveform (samples,) repeated and cut to 10 s: (220500,)."""
-    return np.resize(waveform, CLIP_SECONDS * SAMPLE_RATE)
+@dataclass(frozen=True)
+class Lengths:
+    """Seconds of a clip and of a window."""
+
+    clip: float = CLIP_SECONDS
+    window: float = WINDOW_SECONDS
 
 
-def window_frames(frames: int) -> int:
+ESC = Lengths()
+SCENES = Lengths(30, 5)
+
+
+def fixed_length(waveform: np.ndarray, seconds: float = CLIP_SECONDS) -> np.ndarray:
+    """A waveform (samples,) repeated and cut to so many seconds; 10 s: (220500,)."""
+    return np.resize(waveform, round(seconds * SAMPLE_RATE))
+
+
+def window_frames(frames: int, lengths: Lengths = ESC) -> int:
     """Frames of a window for a clip's frames: ceil(1 s / 10 s x frames); 3 of 27 at pool5."""
-    return math.ceil(WINDOW_SECONDS * frames / CLIP_SECONDS)
-
-
-def windows(features: np.ndarray) -> np.ndarray:
-    """A clip's windows, flattened: (frames, channels) -> (windows, window_frames x channels).
-
-    Frame after frame, all channels of a frame together.
-    """
-    width = window_frames(len(features))
-    views = np.lib.stride_tricks.sliding_window_view(np.maximum(features, 0), width, axis=0)
-    return views.transpose(0, 2, 1).reshape(len(views), -1)
-
-
-def svm():
-    """The classifier: L2-regularised, squared hinge, C = 0.01, bias 1, one against the rest.
-
-    Solved in the primal, which draws no random numbers.
-    """
-    from sklearn.svm import LinearSVC
-
-    return LinearSVC(
-        penalty="l2",
-        loss="squared_hinge",
-        C=SVM_C,
-        multi_class="ovr",
-        fit_intercept=True,
-        intercept_scaling=1,
-        dual=False,
-    )
+    return math.ceil(lengths.window * frames / lengths.clip)
 
 
 @dataclass(frozen=True)
@@ -63,14 +53,18 @@ class FoldResult:
     """One fold as the test.
 
     Attributes:
-        fold: the data set's number of it.
+        fold: the data set's name of it.
         correct: clips named rightly.
         clips: clips of the fold, those that couldn't be read included (they count as wrong).
+        said: by a clip's place in the data set what it was named; those that could be read.
+        c: the SVM's C, where it was chosen.
     """
 
-    fold: int
+    fold: int | str
     correct: int
     clips: int
+    said: Mapping[int, str] = field(default_factory=dict)
+    c: float | None = None
 
     @property
     def accuracy(self) -> float:
@@ -79,7 +73,11 @@ class FoldResult:
 
 
 def evaluate_fold(
-    features: list[np.ndarray | None], labels: list[str], folds: list[int], test_fold: int
+    features: list[np.ndarray | None],
+    labels: list[str],
+    folds: list[int | str],
+    test_fold: int | str,
+    lengths: Lengths = ESC,
 ) -> FoldResult:
     """Train on all other folds, test on one.
 
@@ -91,24 +89,35 @@ def evaluate_fold(
     Raises:
         ValueError: the classifier didn't converge, so that its figure isn't the protocol's.
     """
-    train = [i for i, f in enumerate(folds) if f != test_fold and features[i] is not None]
-    test = [i for i, f in enumerate(folds) if f == test_fold and features[i] is not None]
-    rows = {i: windows(features[i]) for i in (*train, *test)}
-    classifier = svm()
-    classifier.fit(
-        np.concatenate([rows[i] for i in train]),
-        np.concatenate([[labels[i]] * len(rows[i]) for i in train]),
+    train, test = split(features, folds, test_fold)
+    try:
+        clips = np.stack([features[i] for i in train])
+        width = window_frames(clips.shape[1], lengths)
+        classifier = svm.train(clips, [labels[i] for i in train], width, SVM_C)
+    except ValueError as error:
+        raise ValueError(f"fold {test_fold}: {error}") from error
+    said = {i: classifier.name(features[i]) for i in test}
+    return result(said, labels, folds, test_fold)
+
+
+def split(
+    features: list[np.ndarray | None], folds: list[int | str], test_fold: int | str
+) -> tuple[list[int], list[int]]:
+    """The clips to learn from, and those to name; both without what couldn't be read."""
+    there = [i for i, values in enumerate(features) if values is not None]
+    return (
+        [i for i in there if folds[i] != test_fold],
+        [i for i in there if folds[i] == test_fold],
     )
-    # Not by catching the warning: warning filters are shared by the threads that train folds.
-    if classifier.n_iter_ >= classifier.max_iter:
-        raise ValueError(
-            f"the classifier of fold {test_fold} didn't converge in {classifier.max_iter} rounds; "
-            f"the features reach {max(rows[i].max() for i in train):.3g}, perhaps out of scale"
-        )
-    correct = 0
-    for i in test:
-        decision = classifier.decision_function(rows[i])
-        if decision.ndim == 1:  # of two classes scikit-learn gives the second's alone
-            decision = np.stack([-decision, decision], axis=1)
-        correct += classifier.classes_[decision.mean(axis=0).argmax()] == labels[i]
-    return FoldResult(test_fold, int(correct), folds.count(test_fold))
+
+
+def result(
+    said: Mapping[int, str],
+    labels: list[str],
+    folds: list[int | str],
+    test_fold: int | str,
+    c: float | None = None,
+) -> FoldResult:
+    """How right it was what was said."""
+    correct = sum(name == labels[i] for i, name in said.items())
+    return FoldResult(test_fold, correct, folds.count(test_fold), said, c)

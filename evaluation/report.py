@@ -50,6 +50,8 @@ class Table:
         columns: the first names the row.
         rows: cells in the columns' order; None where there is nothing to say.
         note: a line below it.
+        printed: whether people see it in the Markdown; one that is too large is in the CSV and the
+            JSON alone.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: list[tuple[Cell, ...]]
     note: str = ""
+    printed: bool = True
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -130,6 +133,8 @@ def to_csv(report: Report) -> str:
 def to_markdown(report: Report) -> str:
     lines = [f"# {report.title}", ""]
     for table in report.tables:
+        if not table.printed:
+            continue
         rules = ["---:" if table.numeric(at) else "---" for at in range(len(table.columns))]
         rows = [[column.name for column in table.columns], rules, *table.shown()]
         lines += [f"{table.title}:", ""]

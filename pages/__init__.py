@@ -10,6 +10,7 @@ templates/base.html     the frame of every page, with its style and script
 templates/blocks.html   what pages are made of: tiles, tables, bars, histograms, clips
 templates/dataset.html  a data set
 templates/evaluation.html  an experiment: its tables, and what made them
+templates/classify.html  sounds named: bars, confusions, clips to listen to
 templates/hears.html    what moves a network's units, to search, look at and listen to
 templates/multimodal.html  maps of videos by what is seen and what is heard
 templates/script.js     the script of every page; player.js plays moments of stored sounds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evaluation import protocol
+from evaluation import protocol, svm
 from trainer.network import SOUNDNET8
 
 
@@ -20,7 +20,11 @@ def test_a_clip_is_repeated_and_cut_to_ten_seconds():
 
 
 @pytest.mark.parametrize(
-    ("layer", "frames", "window"), [("pool5", 27, 3), ("conv6", 14, 2), ("conv7", 8, 1)]
+    ("layer", "frames", "window"),
+    [
+        *(("conv4", 216, 22), ("conv5", 109, 11), ("pool5", 27, 3)),
+        *(("conv6", 14, 2), ("conv7", 8, 1), ("conv8", 1, 1)),
+    ],
 )
 def test_a_window_is_a_tenth_of_the_frames_rounded_up(layer, frames, window):
     assert SOUNDNET8.output_steps(layer, 220_500) == frames
@@ -32,32 +36,11 @@ def test_whole_tenths_are_not_rounded_up(frames, window):
     assert protocol.window_frames(frames) == window
 
 
-def test_windows_slide_by_one_frame_and_are_flattened():
-    features = np.arange(27 * 256, dtype=np.float32).reshape(27, 256)
-    windows = protocol.windows(features)
-    assert windows.shape == (25, 768)
-    np.testing.assert_array_equal(windows[0], features[:3].ravel())
-    np.testing.assert_array_equal(windows[24], features[24:].ravel())
-
-
-def test_negative_values_count_as_zero():
-    features = np.array([[-1.0, 2.0], [3.0, -4.0]])
-    np.testing.assert_array_equal(protocol.windows(features), [[0, 2], [3, 0]])
-
-
-def test_the_svm_minimises_the_papers_objective():
-    """Per class 1/2 |(w, b)|^2 + C sum max(0, 1 - y f(x))^2: its gradient is 0 at the solution."""
-    rng = np.random.default_rng(0)
-    x, labels = rng.normal(0, 3, (200, 5)), rng.integers(0, 3, 200)
-    x[np.arange(200), labels] += 2
-    svm = protocol.svm().set_params(tol=1e-9).fit(x, labels)
-    ones = np.concatenate([x, np.ones((200, 1))], axis=1)  # bias 1
-    for number in range(3):
-        w = np.append(svm.coef_[number], svm.intercept_[number])
-        y = np.where(labels == number, 1, -1)
-        slack = np.maximum(0, 1 - y * (ones @ w))
-        gradient = w - 2 * 0.01 * ((slack * y) @ ones)
-        np.testing.assert_allclose(gradient, 0, atol=1e-6)
+def test_scenes_are_whole_with_windows_of_five_seconds():
+    frames = SOUNDNET8.output_steps("pool5", len(protocol.fixed_length(np.zeros(9), 30)))
+    assert frames == 81
+    assert protocol.window_frames(frames, protocol.SCENES) == 14
+    assert 14 * 256 == 3584
 
 
 def clips_of(*classes: int, frames: int = 10) -> list[np.ndarray]:
@@ -78,18 +61,26 @@ def test_a_clips_decision_values_are_averaged_not_its_votes():
 def test_two_classes_are_told_apart_as_many_are():
     result = protocol.evaluate_fold(clips_of(0, 1, 0, 1), list("abab"), [1, 1, 2, 2], 2)
     assert (result.correct, result.clips) == (2, 2)
+    assert result.said == {2: "a", 3: "b"}
 
 
 def test_the_tested_fold_is_not_learnt_from():
     features = clips_of(0, 1, 2, 0, 1, 2)
     labels = ["a", "b", "c", "b", "c", "a"]  # fold 2 is labelled wrongly on purpose
-    assert protocol.evaluate_fold(features, labels, [1, 1, 1, 2, 2, 2], 2).correct == 0
+    result = protocol.evaluate_fold(features, labels, [1, 1, 1, 2, 2, 2], 2)
+    assert result.correct == 0
+    assert result.said == {3: "a", 4: "b", 5: "c"}
+
+
+def test_a_part_may_be_the_test_by_name():
+    folds = ["train"] * 3 + ["test"] * 3
+    result = protocol.evaluate_fold(clips_of(0, 1, 2, 0, 1, 2), list("abcabc"), folds, "test")
+    assert (result.fold, result.accuracy) == ("test", 100)
 
 
 def test_a_classifier_that_does_not_converge_gives_no_figure(monkeypatch):
-    svm = protocol.svm
-    monkeypatch.setattr(protocol, "svm", lambda: svm().set_params(max_iter=1))
-    with pytest.raises(ValueError, match="fold 2 didn't converge in 1 rounds.*reach 5"):
+    monkeypatch.setattr(svm, "MAX_ROUNDS", 1)
+    with pytest.raises(ValueError, match="fold 2: .*didn't converge in 1 rounds.*reach 5"):
         protocol.evaluate_fold(clips_of(0, 1, 2, 0, 1, 2), list("abcabc"), [1, 1, 1, 2, 2, 2], 2)
 
 
