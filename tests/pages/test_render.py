@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pages
+from evaluation.report import Column, Table
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}"
 
@@ -49,6 +50,7 @@ SPREAD = {
     "quantiles": {"5": 1.0, "50": 2.0, "95": 90.0},
     "bins": [{"from": 0, "to": 60, "count": 4}, {"from": 60, "to": None, "count": 1}],
 }
+RESULTS = Table("t", "t", (Column(HOSTILE), Column("n", 1)), [(HOSTILE, 1.0)], note=HOSTILE)
 SAMPLE = {
     "clip_id": "a/0",
     "url": "https://videos.example/a",
@@ -72,6 +74,7 @@ SAMPLE = {
     [
         ("tiles([(x, x, x)])", {}),
         ("table([x], [[x]])", {}),
+        ("results(found)", {"found": RESULTS}),
         ("bars([(x, x, 0.5, x)])", {}),
         ("address(x)", {}),
         ("address('https://videos.example/?' ~ x)", {}),
