@@ -100,23 +100,28 @@ def ranking(result: Result) -> list[tuple[str, float, str]]:
 
 
 def _layers(result: Result, name: str) -> Table:
+    rows = result.judged[name]
     columns = [Column("layer"), Column("mean", 2), Column("deviation", 2)]
     columns += [Column(f"fold {fold}", 2) for fold in result.dataset.tested]
     # The paper prints figures by layer for 8 layers alone; conv4 of 5 layers is another layer.
     teachers = paper.TEACHERS if name == PUBLISHED and result.depth == 8 else ()
-    columns += [Column(f"paper, {of} teachers") for of in teachers]
-    rows: list[tuple[Cell, ...]] = [
+    papers = {
+        of: [paper.by_layer(result.settings.task, row, of) for row in rows] for of in teachers
+    }
+    papers = {of: figures for of, figures in papers.items() if any(figures)}
+    columns += [Column(f"paper, {of} teachers") for of in papers]
+    cells: list[tuple[Cell, ...]] = [
         (
             row,
             result.mean(row, name),
             result.deviation(row, name),
             *(fold.accuracy for fold in folds),
-            *(paper.by_layer(result.settings.task, row, of) for of in teachers),
+            *(figures[place] for figures in papers.values()),
         )
-        for row, folds in result.judged[name].items()
+        for place, (row, folds) in enumerate(rows.items())
     ]
     note = "Deviation: standard, of the folds." if len(result.dataset.tested) > 1 else ""
-    return Table(name, TITLES[name], tuple(columns), rows, note)
+    return Table(name, TITLES[name], tuple(columns), cells, note)
 
 
 def _methods(result: Result) -> Table:
