@@ -62,6 +62,7 @@ def test_the_tested_fold_is_not_learnt_from():
     assert (result.correct, result.clips) == (2, 3)  # what can't be read counts as wrong
 
 
+@pytest.mark.slow
 def test_the_command_writes_its_table_and_names_what_it_could_not_read(small_esc, tmp_path, capsys):
     folder, damaged = small_esc
     keras.utils.set_random_seed(0)

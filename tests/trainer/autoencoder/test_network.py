@@ -11,7 +11,7 @@ from trainer.load import load
 from trainer.network import SOUNDNET8, SoundNet
 
 
-@pytest.fixture(scope="module", params=["conv4", "conv5", "pool5"])
+@pytest.fixture(scope="module", params=["conv4", "pool5"])
 def network(request) -> Autoencoder:
     keras.utils.set_random_seed(0)
     return Autoencoder(request.param)
@@ -21,7 +21,7 @@ def noise(samples: int) -> np.ndarray:
     return np.random.default_rng(samples).normal(0, 30, (2, samples)).astype(np.float32)
 
 
-@pytest.mark.parametrize("samples", [4574, 4575, 4590, 22_050, 30_011])
+@pytest.mark.parametrize("samples", [4574, 4590, 30_011])
 def test_what_comes_out_is_as_long_as_what_went_in(network, samples):
     assert network(noise(samples)).shape == (2, samples)
 
