@@ -2,8 +2,9 @@
 
 A clip is the mean and the standard deviation over time of what a layer says, or of what several
 say, one after the other. Each value is brought to mean 0 and deviation 1 on the clips to learn
-from. The C of the linear SVM is chosen by cross-validation among these alone, whole folds held out
-in turn (without folds a part of each class), and never by the fold that is the test.
+from; of several layers each counts alike, however many values it has. The C of the linear SVM is
+chosen by cross-validation among these clips alone, whole folds held out in turn (without folds a
+part of each class), and never by the fold that is the test.
 """
 
 from __future__ import annotations
@@ -35,11 +36,13 @@ def evaluate_fold(
     labels: list[str],
     folds: list[int | str],
     test_fold: int | str,
+    sizes: tuple[int, ...],
 ) -> FoldResult:
     """Choose C and train on all other folds, test on one.
 
     Args:
         pooled: per clip (values,); None where it couldn't be read, see `protocol.evaluate_fold`.
+        sizes: of these values, how many are of each layer.
         labels, folds: per clip.
 
     Raises:
@@ -50,15 +53,17 @@ def evaluate_fold(
     if len(set(names)) < 2:
         raise ValueError(f"fold {test_fold}: fewer than two classes are left to learn from")
     rows = np.stack([pooled[i] for i in train])
-    c = choose_c(rows, names, [folds[i] for i in train])
+    c = choose_c(rows, names, [folds[i] for i in train], sizes)
     said = {}
     if test:
         tested = np.stack([pooled[i] for i in test])
-        said = dict(zip(test, map(str, _said(rows, names, tested, (c,))[0]), strict=True))
+        said = dict(zip(test, map(str, _said(rows, names, tested, (c,), sizes)[0]), strict=True))
     return protocol.result(said, labels, folds, test_fold, c)
 
 
-def choose_c(rows: np.ndarray, names: np.ndarray, folds: list[int | str]) -> float:
+def choose_c(
+    rows: np.ndarray, names: np.ndarray, folds: list[int | str], sizes: tuple[int, ...]
+) -> float:
     """The C of `CHOICES_OF_C` that names most clips rightly that are held out in turn.
 
     Args:
@@ -69,7 +74,7 @@ def choose_c(rows: np.ndarray, names: np.ndarray, folds: list[int | str]) -> flo
     for learn, held_out in inner_splits(names, folds):
         if len(set(names[learn])) < 2:
             continue  # nothing to tell apart is left
-        said = _said(rows[learn], names[learn], rows[held_out], CHOICES_OF_C)
+        said = _said(rows[learn], names[learn], rows[held_out], CHOICES_OF_C, sizes)
         right += [int((of == names[held_out]).sum()) for of in said]
     return CHOICES_OF_C[int(right.argmax())]
 
@@ -89,12 +94,16 @@ def inner_splits(
 
 
 def _said(
-    rows: np.ndarray, names: np.ndarray, tested: np.ndarray, choices: tuple[float, ...]
+    rows: np.ndarray,
+    names: np.ndarray,
+    tested: np.ndarray,
+    choices: tuple[float, ...],
+    sizes: tuple[int, ...],
 ) -> list[np.ndarray]:
     """What classifiers of each C, trained on rows (clips, values), name the tested ones."""
     from sklearn.svm import LinearSVC
 
-    rows, tested = _standardised(rows, tested)
+    rows, tested = _standardised(rows, tested, sizes)
     rows, tested = _turned(rows, tested)
     return [
         LinearSVC(C=c, dual=True, max_iter=MAX_ITER, random_state=0)
@@ -104,10 +113,12 @@ def _said(
     ]
 
 
-def _standardised(rows: np.ndarray, tested: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both by the rows' mean and deviation, and so scaled that a row's length is about 1."""
+def _standardised(
+    rows: np.ndarray, tested: np.ndarray, sizes: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both by the rows' mean and deviation; a row's length is about 1, each layer's part alike."""
     mean, deviation = rows.mean(0), rows.std(0)
-    scale = np.where(deviation > 0, deviation, 1) * np.sqrt(rows.shape[1])
+    scale = np.where(deviation > 0, deviation, 1) * np.sqrt(len(sizes) * np.repeat(sizes, sizes))
     return (rows - mean) / scale, (tested - mean) / scale
 
 

@@ -23,7 +23,7 @@ PROTOCOLS = """\
 protocols, each a table of its own:
   published  as the authors did: windows that slide over the frames, a linear SVM with C = 0.01
   better     mean and deviation over time, standardised, C chosen on the training folds; each layer,
-             and all together
+             and the hidden ones together
 
 Features are kept (--cache), so that a second run takes a fraction of the time.
 """

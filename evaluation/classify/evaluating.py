@@ -29,8 +29,10 @@ DEFAULT_LAYERS = {8: SOUNDNET8_LAYERS, 5: ("pool3", "conv4", "conv5"), 18: SOUND
 PUBLISHED, BETTER = "published", "better"
 PROTOCOLS = (PUBLISHED, BETTER)
 
-TOGETHER = "all together"
-"""The row of the better protocol for which the layers' values stand one after the other."""
+TOGETHER = "hidden layers together"
+"""The row of the better protocol for which their values stand one after the other. Heads have no
+part in it: they are linear functions of the last hidden layer, and tell a linear SVM nothing new.
+"""
 
 MEMORY_SHARE = 0.5
 """Of the machine's memory, that the folds judged at the same time may take."""
@@ -131,10 +133,14 @@ def evaluate(settings: Settings) -> Result:
                 f"none of {len(clips)} clips can be read; are they in {clips[0].path.parent}? The "
                 f"first: {clips[0].name}: {unreadable[clips[0].name]}"
             )
-        judged = {
-            name: {PUBLISHED: published_rows, BETTER: better_rows}[name](values, dataset, bars)
-            for name in settings.protocols
-        }
+        judged = {}
+        for name in settings.protocols:
+            if name == PUBLISHED:
+                judged[name] = published_rows(values, dataset, bars)
+            else:
+                hidden = model.network.architecture.names[:-1]
+                together = [layer for layer in layers if layer in hidden]
+                judged[name] = better_rows(values, dataset, bars, together)
     return Result(settings, dataset, model.sha256, model.network.depth, judged, unreadable)
 
 
@@ -176,26 +182,31 @@ def published_rows(
 
 
 def better_rows(
-    values: dict[str, list[np.ndarray | None]], dataset: Dataset, bars: Progress
+    values: dict[str, list[np.ndarray | None]],
+    dataset: Dataset,
+    bars: Progress,
+    together: list[str],
 ) -> dict[str, list[FoldResult]]:
-    """By layer, and for all together, the folds, judged by `better`."""
+    """By layer, and for those of `together` in one, the folds, judged by `better`."""
     pooled = {
         layer: [None if one is None else better.pool(one) for one in of]
         for layer, of in values.items()
     }
-    if len(pooled) > 1:
+    sizes = {
+        layer: tuple(len(one) for one in of if one is not None)[:1] for layer, of in pooled.items()
+    }
+    if len(together) > 1:
         pooled[TOGETHER] = [
             None if clip[0] is None else np.concatenate(clip)
-            for clip in zip(*pooled.values(), strict=True)
+            for clip in zip(*(pooled[layer] for layer in together), strict=True)
         ]
+        sizes[TOGETHER] = sum((sizes[layer] for layer in together), ())
 
     def fold_of(row: str, fold: int | str) -> FoldResult:
-        return better.evaluate_fold(pooled[row], *_known(dataset), fold)
+        return better.evaluate_fold(pooled[row], *_known(dataset), fold, sizes[row])
 
-    values_of_all = max(len(one) for one in next(reversed(pooled.values())) if one is not None)
-    return _judge(
-        BETTER, fold_of, tuple(pooled), dataset, bars, len(dataset.clips) * 32 * values_of_all
-    )
+    job = len(dataset.clips) * 32 * max(map(sum, sizes.values()))  # float64, a few times
+    return _judge(BETTER, fold_of, tuple(pooled), dataset, bars, job)
 
 
 def _known(dataset: Dataset) -> tuple[list[str], list[int | str]]:

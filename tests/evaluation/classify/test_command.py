@@ -69,7 +69,7 @@ def test_the_command_writes_its_tables_and_names_what_it_could_not_read(
     assert list(details["unreadable"]) == [damaged]
     assert {name: list(rows) for name, rows in details["protocols"].items()} == {
         "published": ["conv7", "pool5"],  # though asked for twice
-        "better": ["conv7", "pool5", "all together"],
+        "better": ["conv7", "pool5", "hidden layers together"],
     }
     for rows in details["protocols"].values():
         for row in rows.values():
@@ -274,4 +274,4 @@ def test_the_published_weights_reach_the_published_accuracy(data_dir, published_
     assert published["conv6"]["mean"] >= 92
     assert published["conv7"]["mean"] >= 84
     assert published["conv8"]["mean"] >= 86
-    assert found["details"]["protocols"]["better"]["all together"]["mean"] >= 91
+    assert found["details"]["protocols"]["better"]["hidden layers together"]["mean"] >= 91
