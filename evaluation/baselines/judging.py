@@ -124,14 +124,14 @@ def judge(settings: Settings) -> Result:
             bar, values = bars.add_task(what, total=len(clips)), []
             for clip, features in zip(clips, found, strict=True):
                 if isinstance(features, media.MediaError):
-                    unreadable[clip.path.name] = str(features)
+                    unreadable[clip.name] = str(features)
                     features = None
                 values.append(features)
                 bars.advance(bar)
             if not any(features is not None for features in values):
                 raise DatasetError(
                     f"none of {len(clips)} clips can be read; are they in "
-                    f"{settings.data / 'audio'}? The first: {unreadable[clips[0].path.name]}"
+                    f"{settings.data / 'audio'}? The first: {unreadable[clips[0].name]}"
                 )
             return values
 
@@ -169,13 +169,10 @@ def evaluate_fold(
         features: per clip (values,), None where it couldn't be read: such a clip can't train, and
             counts as wrong in its test.
     """
-    there = [at for at, values in enumerate(features) if values is not None]
-    train = [at for at in there if folds[at] != fold]
-    test = [at for at in there if folds[at] == fold]
+    train, test = protocol.split(features, folds, fold)
     classifier.fit([features[at] for at in train], [labels[at] for at in train])
     said = classifier.predict([features[at] for at in test]) if test else []
-    correct = sum(word == labels[at] for word, at in zip(said, test, strict=True))
-    return FoldResult(fold, int(correct), folds.count(fold))
+    return protocol.result(dict(zip(test, said, strict=True)), labels, folds, fold)
 
 
 def _spectra(clips: list[LabelledClip], channels: str) -> Iterator[np.ndarray | media.MediaError]:

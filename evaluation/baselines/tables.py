@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from evaluation import paper, protocol
 from evaluation.baselines import cepstra, judging
 from evaluation.baselines.judging import AUTOENCODER, Result
@@ -66,7 +64,15 @@ def report(result: Result) -> Report:
             "methods": {
                 method: {
                     "mean": result.mean(method),
-                    "folds": [{**dataclasses.asdict(f), "accuracy": f.accuracy} for f in folds],
+                    "folds": [
+                        {
+                            "fold": fold.fold,
+                            "correct": fold.correct,
+                            "clips": fold.clips,
+                            "accuracy": fold.accuracy,
+                        }
+                        for fold in folds
+                    ],
                     "paper": papers[NAMES[method]],
                 }
                 for method, folds in result.methods.items()
