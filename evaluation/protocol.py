@@ -1,4 +1,4 @@
-"""From features to an accuracy, as the authors did it (their `eval_esc50.lua`, `eval_dcase.lua`).
+"""From features to an accuracy, as the authors did it (their `extract_feat.lua` and SVM scripts).
 
 A clip is repeated and cut to a fixed length (10 s; scenes 30 s). A window (1 s; scenes 5 s) slides
 over its features by one frame; the window's values are flattened. Linear SVMs, one against the
