@@ -380,6 +380,7 @@ def test_real_videos(data_dir, name):
     check(data_dir / "videos" / name)
 
 
+@pytest.mark.slow
 def test_real_files_of_many_kinds(data_dir, decoded):
     for path in sorted((data_dir / "videos" / "edge").iterdir()):
         check(path)

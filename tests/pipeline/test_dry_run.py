@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.pipeline.test_build import SETTINGS, build, rows_of
 
 
@@ -49,6 +51,7 @@ def test_a_sample_that_fails_says_why(videos, server, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["list.txt"]
 
 
+@pytest.mark.slow
 def test_what_is_there_is_left_as_it_is(videos, tmp_path):
     output = tmp_path / "data"
     rows = [row for row in rows_of(videos) if row.video_id != "other"]

@@ -142,6 +142,7 @@ def test_fetch_gives_pips_words(monkeypatch, tmp_path, capsys):
     assert "soundnet weights import" in error
 
 
+@pytest.mark.slow
 def test_export_writes_what_was_asked_for_and_says_how_far_it_is_off(
     published, published_weights, data_dir, tmp_path, capsys
 ):

@@ -167,6 +167,7 @@ def test_a_finished_run_is_not_trained_again(six_steps):
         train(dataclasses.replace(settings, steps=4))
 
 
+@pytest.mark.slow
 def test_half_a_line_and_a_damaged_checkpoint_do_not_stop_a_run(six_steps, tmp_path, capfd):
     """As a computer that lost its power may leave them: it goes on from the checkpoint before."""
     folder, settings, _ = six_steps
@@ -795,6 +796,7 @@ def test_a_fresh_network_with_certain_teachers_and_real_sound(data_dir):
     assert 2.65 < float(loss) < 3.35
 
 
+@pytest.mark.slow
 def test_the_command_as_people_run_it(short_data_set, tmp_path):
     """Five layers, one teacher, the l2 loss; its output isn't a terminal."""
     command = [sys.executable, "-m", "trainer.task", "--data", str(short_data_set), "--depth", "5"]
@@ -908,6 +910,7 @@ def test_xla_computes_the_same(short_data_set, tmp_path):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_trace_has_the_steps_asked_for(short_data_set, tmp_path):
     train(config(short_data_set, tmp_path, steps=5, profile=2))
     (trace,) = (tmp_path / "tensorboard" / "train").rglob("*.xplane.pb")

@@ -52,6 +52,7 @@ def judged(task: str, data: Path, weights: Path, output: Path, *options: str) ->
     return code, json.loads((output / f"{task}.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_command_writes_its_tables_and_names_what_it_could_not_read(
     small_esc, published_weights, tmp_path, capsys, browser
 ):

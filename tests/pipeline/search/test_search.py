@@ -547,6 +547,7 @@ def _many_words(site, asking: Search) -> None:
 
 
 class TestRuns:
+    @pytest.mark.slow
     def test_a_full_disk(self, site, asking):
         _many_words(site, asking)
         full = _start(asking, limit=9000)

@@ -240,6 +240,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_its_sounds(sound_list,
     assert not (tmp_path / "fold-1/model.keras").exists()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_may_stop_the_run(sound_list, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(sound_list.parent, copy)
@@ -312,6 +313,7 @@ def test_the_confusion_matrix_counts_what_was_said_in_the_columns():
     assert judgement.accuracy(answers) == 50
 
 
+@pytest.mark.slow
 def test_the_command_as_people_run_it(sound_list, tmp_path):
     command = [sys.executable, "-m", "trainer.task", "--task", "scratch", "--depth", "5"]
     command += ["--data", str(sound_list), "--model-dir", str(tmp_path), "--batch-size", "4"]
