@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from evaluation.exhibits import MEGABYTES
@@ -28,7 +29,7 @@ def add_shards(parser: argparse.ArgumentParser) -> None:
     """How much of a data set."""
     parser.add_argument(
         "--shards",
-        type=positive,
+        type=at_least(1),
         metavar="N",
         help="read only so many shards of each split; shards are mixed, so a few tell about all "
         "(default: all)",
@@ -39,7 +40,7 @@ def add_megabytes(parser: argparse.ArgumentParser) -> None:
     """How much of the clips goes into a page."""
     parser.add_argument(
         "--megabytes",
-        type=positive,
+        type=at_least(1),
         default=MEGABYTES,
         metavar="MB",
         help="what sounds and pictures may take of the page, about 0.1 MB a clip; of what there is "
@@ -47,12 +48,16 @@ def add_megabytes(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def positive(text: str) -> int:
-    """A whole number from 1 on, for `type`."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value}; 1 or more is wanted")
-    return value
+def at_least(least: int) -> Callable[[str], int]:
+    """A reader of whole numbers from one on, for `type`."""
+
+    def number(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{value}; {least} or more is wanted")
+        return value
+
+    return number
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:

@@ -93,7 +93,7 @@ def _add_folder_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--folds",
-        type=_folds,
+        type=options.at_least(2),
         default=5,
         metavar="N",
         help="parts, alike in every class, that are each the test once, where the list has neither "
@@ -114,12 +114,6 @@ def _add_folder_options(parser: argparse.ArgumentParser) -> None:
         help="of the published protocol; the authors took 1 of 10 s for ESC, 5 of 30 s for scenes "
         "(1)",
     )
-
-
-def _folds(text: str) -> int:
-    if not text.isdecimal() or int(text) < 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 2 on")
-    return int(text)
 
 
 def _seconds(text: str) -> float:

@@ -45,7 +45,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--top",
-        type=options.positive,
+        type=options.at_least(1),
         default=9,
         metavar="N",
         help="moments of each unit (default: %(default)s, as on the authors' page)",

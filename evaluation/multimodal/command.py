@@ -36,7 +36,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     options.add_weights(parser)
     parser.add_argument(
         "--folds",
-        type=_folds,
+        type=options.at_least(3),
         default=5,
         metavar="N",
         help="of the cross-validation; labels with fewer videos are left out (default: "
@@ -65,10 +65,3 @@ def run(args: argparse.Namespace) -> int:
         findings.report(result), args.output, "multimodal.html", data=data, exhibits=exhibits
     )
     return 1 if result.clips.unreadable else 0
-
-
-def _folds(text: str) -> int:
-    value = int(text)
-    if value < 3:
-        raise argparse.ArgumentTypeError(f"{value}; 3 or more are wanted")
-    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 import media
+from evaluation.datasets import LabelledClip, read_esc
 from schemas import tfrecord
 from schemas.clip import ClipRecord
 from schemas.dataset_info import DatasetInfo, ShardInfo, TeacherInfo
@@ -73,3 +75,30 @@ def records(data_dir) -> list[ClipRecord]:
 def data_set(records, tmp_path_factory) -> str:
     """These clips as a data set of two shards."""
     return write_data_set(tmp_path_factory.mktemp("clips") / "data", records, True, shards=2)
+
+
+@pytest.fixture
+def few(data_dir) -> list[LabelledClip]:
+    """Of ESC-10 one clip a class and fold."""
+    clips = {}
+    for clip in read_esc(data_dir / "esc10", "esc10"):
+        clips.setdefault((clip.label, clip.fold), clip)
+    return list(clips.values())
+
+
+@pytest.fixture
+def small_esc(few, tmp_path):
+    """Those 50 in ESC's layout, one of which is damaged."""
+    folder = tmp_path / "esc"
+    (folder / "meta").mkdir(parents=True)
+    (folder / "audio").mkdir()
+    with (folder / "meta" / "esc50.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["filename", "fold", "target", "category", "esc10"])
+        for clip in few:
+            rows.writerow([clip.path.name, clip.fold, 0, clip.label, "True"])
+            (folder / "audio" / clip.path.name).symlink_to(clip.path)
+    damaged = folder / "audio" / clip.path.name
+    damaged.unlink()
+    damaged.write_bytes(b"not sound")
+    return folder, damaged.name

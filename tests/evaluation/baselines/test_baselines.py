@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 
 import keras
@@ -11,29 +10,7 @@ import pytest
 
 from evaluation.__main__ import main
 from evaluation.baselines import cepstra, judging
-from evaluation.datasets import read_esc
 from trainer.autoencoder.network import Autoencoder
-
-
-@pytest.fixture
-def small_esc(data_dir, tmp_path):
-    """ESC-10 with one clip a class and fold, one of which is damaged."""
-    clips = {}
-    for clip in read_esc(data_dir / "esc10", "esc10"):
-        clips.setdefault((clip.label, clip.fold), clip)
-    folder = tmp_path / "esc"
-    (folder / "meta").mkdir(parents=True)
-    (folder / "audio").mkdir()
-    with (folder / "meta" / "esc50.csv").open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["filename", "fold", "target", "category", "esc10"])
-        for clip in clips.values():
-            rows.writerow([clip.path.name, clip.fold, 0, clip.label, "True"])
-            (folder / "audio" / clip.path.name).symlink_to(clip.path)
-    damaged = folder / "audio" / clip.path.name
-    damaged.unlink()
-    damaged.write_bytes(b"not sound")
-    return folder, damaged.name
 
 
 def test_a_sounds_spectrum_in_26_numbers():

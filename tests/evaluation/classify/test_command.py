@@ -18,33 +18,6 @@ from evaluation.protocol import FoldResult
 from tests.conftest import opened, requests
 
 
-@pytest.fixture
-def few(data_dir) -> list[LabelledClip]:
-    """Of ESC-10 one clip a class and fold."""
-    clips = {}
-    for clip in read_esc(data_dir / "esc10", "esc10"):
-        clips.setdefault((clip.label, clip.fold), clip)
-    return list(clips.values())
-
-
-@pytest.fixture
-def small_esc(few, tmp_path):
-    """Those 50 in ESC's layout, one of which is damaged."""
-    folder = tmp_path / "esc"
-    (folder / "meta").mkdir(parents=True)
-    (folder / "audio").mkdir()
-    with (folder / "meta" / "esc50.csv").open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["filename", "fold", "target", "category", "esc10"])
-        for clip in few:
-            rows.writerow([clip.path.name, clip.fold, 0, clip.label, "True"])
-            (folder / "audio" / clip.path.name).symlink_to(clip.path)
-    damaged = folder / "audio" / clip.path.name
-    damaged.unlink()
-    damaged.write_bytes(b"not sound")
-    return folder, damaged.name
-
-
 def judged(task: str, data: Path, weights: Path, output: Path, *options: str) -> tuple[int, dict]:
     """The command's exit status, and what it wrote for programs."""
     options = ["--data", str(data), "--weights", str(weights), "--output", str(output), *options]
