@@ -232,6 +232,15 @@ def test_the_process_ends_with_the_generator(make, started, how):
     assert started[-1].stderr.closed
 
 
+@pytest.fixture
+def heard_hang_up():
+    """Programs started now don't ignore SIGHUP, as they would where the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("heard_hang_up")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_an_ffmpeg_that_is_stopped_is_no_end_of_the_file(make, started, how):
     """By Ctrl-C, or by a system that has no memory left."""
