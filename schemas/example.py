@@ -6,6 +6,8 @@ descriptor pool of their own, so that they and TensorFlow's can be in one proces
 
 from __future__ import annotations
 
+from typing import Any
+
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 _PROTO = """
@@ -19,7 +21,7 @@ Example: features = 1 Features
 _SCALARS = {"bytes": "TYPE_BYTES", "float": "TYPE_FLOAT", "int64": "TYPE_INT64"}
 
 
-def _messages() -> dict[str, type]:
+def _messages() -> dict[str, type[Any]]:
     """The message classes by name."""
     file = descriptor_pb2.FileDescriptorProto(
         name="example.proto", package="tensorflow", syntax="proto3"

@@ -62,7 +62,7 @@ class VideoRow:
     def is_web(self) -> bool:
         """Whether `url` is an address of the web, as against a path here or in an object store."""
         scheme = _SCHEME.match(self.url)
-        return bool(scheme) and scheme[0].lower() not in _STORES
+        return scheme is not None and scheme[0].lower() not in _STORES
 
     def under(self, folder: Path) -> VideoRow:
         """The row with its path, if it is a relative one, taken as relative to a folder.
@@ -130,8 +130,8 @@ def parse(text: str, name: str = "") -> tuple[list[VideoRow], list[BadRow]]:
                 )
             rows.setdefault(row.video_id, row)
         except SchemaError as error:
-            row = BadRow(line, source, f"line {line}: {error}")
-            bad.setdefault(row.video_id, row)
+            unusable = BadRow(line, source, f"line {line}: {error}")
+            bad.setdefault(unusable.video_id, unusable)
     return list(rows.values()), list(bad.values())
 
 
