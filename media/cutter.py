@@ -18,12 +18,16 @@ from schemas.waveform import SAMPLE_RATE
 class Pictures(Protocol):
     """What the cutter asks of the pictures: pictures.Grid, keyframes.KeyFrames."""
 
-    first: float | None
-    came: float
-    reach: float
-    shown: float
     decided: int
 
+    @property
+    def first(self) -> float | None: ...
+    @property
+    def came(self) -> float: ...
+    @property
+    def reach(self) -> float: ...
+    @property
+    def shown(self) -> float: ...
     def feed(self, pipe: str, data: bytes) -> None: ...
     def pick(self, step: int, begin: float, end: float) -> Picture | None: ...
     def forget(self, before: int) -> None: ...
@@ -45,6 +49,12 @@ class Step:
     picture: Picture
     sound_end: int
 
+    @property
+    def frame(self) -> np.ndarray:
+        """The pixels of its picture, once that is decoded."""
+        assert self.picture.pixels is not None
+        return self.picture.pixels
+
 
 @dataclass
 class Run:
@@ -57,8 +67,8 @@ class Run:
         """What is left of it without the steps whose picture has no pixels."""
         first = self.steps[0].number
         decoded = itertools.groupby(self.steps, key=lambda step: step.picture.pixels is not None)
-        for good, steps in decoded:
-            steps = list(steps)
+        for good, group in decoded:
+            steps = list(group)
             begin, end = (
                 round((number - first) * step_seconds * SAMPLE_RATE)
                 for number in (steps[0].number, steps[-1].number + 1)

@@ -134,7 +134,7 @@ def _keyframes(part: Part, motion: bool, waited: process.Waited) -> Iterator[Seg
     key_frames, report, count = KeyFrames(part), process.Report(), 0
     cutter = Cutter(key_frames, part)
     source = part.open(**{"skip_frame:v": "nokey"})
-    length = {} if part.end is None else {"t": f"{part.early + part.seconds + 1:.6f}"}
+    length = {} if part.seconds is None else {"t": f"{part.early + part.seconds + 1:.6f}"}
 
     def outputs(sound: str, pictures: str, times: str, packets: str) -> ffmpeg.nodes.OutputStream:
         return ffmpeg.merge_outputs(
@@ -191,7 +191,7 @@ def _segment(index: int, run: Run, part: Part) -> Segment:
         index=index,
         start_seconds=part.start + offset,
         pcm=run.pcm,
-        frames=[step.picture.pixels for step in run.steps],
+        frames=[step.frame for step in run.steps],
         frame_times=[round(step.picture.time - offset, 6) for step in run.steps],
     )
 
@@ -200,17 +200,16 @@ def _nothing(part: Part, cutter: Cutter, report: process.Report) -> MediaError:
     """The error for a video that gave no segment at all."""
     path, start, found = part.path, part.start, read_report(report)
     where = f" after {start:g} s" if start else ""
-    if found is None or found.first("audio") is None:
+    if found is None or (audio := found.first("audio")) is None:
         return no_sound(str(path), report)
-    if found.first("video") is None:
+    if (video := found.first("video")) is None:
         return MediaError("no_video", f"{path} has no video stream")
     heard, seen = cutter.sound.position > 0, cutter.pictures.came >= 0
     if start and not heard and not seen and not report.errors:
         return MediaError("no_audio", f"{path} has no sound and no pictures{where}")
     if not heard and not seen:
         # ffmpeg gives up at once if it can't open one of the two; its words name the stream.
-        video, audio = (f"#0:{found.first(kind).index}" for kind in ("video", "audio"))
-        heard = report.says(video) and not report.says(audio)
+        heard = report.says(f"#0:{video.index}") and not report.says(f"#0:{audio.index}")
     if not heard:
         return process.failure("bad_audio", f"the sound of {path} can't be decoded{where}", report)
     if not seen:

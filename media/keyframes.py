@@ -49,7 +49,7 @@ def key_output(
         # 1 is an I picture; 0 has no type, as in codecs that know no other.
         "select='lte(pict_type,1)*not(isnan(t))*"
         f"(isnan(prev_selected_t)+gt({slot % 't'},{slot % 'prev_selected_t'}))'",
-        *([] if part.end is None else [f"trim=end_pts={round(part.seconds * 1e6)}"]),
+        *([] if part.seconds is None else [f"trim=end_pts={round(part.seconds * 1e6)}"]),
         *pictures.tell("picture", times),
     ]
     return pictures.picture_output(source, address, filters)
@@ -119,9 +119,9 @@ class PacketReader:
         """Take lines; yield the packets."""
         self._words += data
         if self._tick is None:
-            if not (tick := self.TICK.search(self._words)):
+            if not (unit := self.TICK.search(self._words)):
                 return
-            self._tick = Fraction(int(tick[1]), int(tick[2]))
+            self._tick = Fraction(int(unit[1]), int(unit[2]))
         tick, end = float(self._tick), 0
         for match in self.LINE.finditer(self._words):
             dts, pts, duration, flags = match.groups()
@@ -150,7 +150,7 @@ class KeyFrames:
         self.decided = 0
         self._step_seconds = part.step_seconds
         self._rate = pictures.per_second(part.step_seconds)
-        self._seconds = math.inf if part.end is None else part.seconds
+        self._seconds = math.inf if part.seconds is None else part.seconds
         self._reader, self._packet_reader = Reader(), PacketReader(-part.early)
         self._keys: list[float] = []  # times of packets that give a picture by themselves
         self._dts = self._end = -math.inf
@@ -276,7 +276,7 @@ class Rest:
         self._part, self._waited = part, waited
         self.report = process.Report()
         self._grid = Grid(part.step_seconds)
-        self._events: Generator | None = None
+        self._events: Generator[tuple[str, bytes], None, None] | None = None
 
     def close(self) -> None:
         """End the process that may be left."""

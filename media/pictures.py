@@ -93,7 +93,7 @@ def grid_output(
     state that reaches back: k counts from time 0 in either case.
     """
     rate = per_second(part.step_seconds)
-    last = "" if part.end is None else f":end_pts={math.ceil(round(part.seconds * rate, 6))}"
+    last = "" if part.seconds is None else f":end_pts={math.ceil(round(part.seconds * rate, 6))}"
     filters = [
         *clock(-part.early),
         # Say when the first picture comes ...

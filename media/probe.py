@@ -133,7 +133,7 @@ def _seconds(match: re.Match) -> float | None:
 
 
 def _stream(index: int, kind: str, text: str) -> Stream:
-    codec = re.match(r"\w*", text)[0]
+    codec = _word(text)
     if kind == "video":
         size, rate = SIZE.search(text), FRAME_RATE.search(text)
         return Stream(
@@ -165,4 +165,9 @@ def _channels(layout: str | None) -> int | None:
         return int(match[1])
     if match := re.match(r"\d{1,9}(?:\.\d{1,9})+", layout):
         return sum(int(number) for number in match[0].split("."))
-    return LAYOUTS.get(re.match(r"\w*", layout)[0])
+    return LAYOUTS.get(_word(layout))
+
+
+def _word(text: str) -> str:
+    """The letters, digits and _ that a text starts with."""
+    return re.split(r"\W", text, maxsplit=1)[0]

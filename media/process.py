@@ -21,7 +21,7 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -196,7 +196,7 @@ def run(
     on_header: Callable[[], None] = lambda: None,
     stdin: IO[bytes] | None = None,
     waited: Waited | None = None,
-) -> Iterator[tuple[str, bytes]]:
+) -> Generator[tuple[str, bytes], None, None]:
     """Run ffmpeg, and give what arrives on its pipes as (name of the pipe, bytes; none at its end).
 
     outputs: called with one output address a pipe ("pipe:5"), gives what ffmpeg-python compiles
@@ -215,12 +215,12 @@ def run(
     with contextlib.ExitStack() as stack:
         reads, writes = {}, []
         for name in pipes:
-            read, write = os.pipe()  # which no child inherits, but for pass_fds
-            reads[name] = stack.enter_context(os.fdopen(read, "rb", buffering=0))
-            writes.append(stack.enter_context(os.fdopen(write, "wb", buffering=0)))
+            read_fd, write_fd = os.pipe()  # which no child inherits, but for pass_fds
+            reads[name] = stack.enter_context(os.fdopen(read_fd, "rb", buffering=0))
+            writes.append(stack.enter_context(os.fdopen(write_fd, "wb", buffering=0)))
             if hasattr(fcntl, "F_SETPIPE_SZ"):
                 with contextlib.suppress(OSError):  # all pipes of a user together are bounded
-                    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, CHUNK)
+                    fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, CHUNK)
         command = ffmpeg.compile(
             outputs(*(f"pipe:{write.fileno()}" for write in writes)),
             cmd=[binary(), *GLOBAL_OPTIONS],
@@ -234,6 +234,7 @@ def run(
             # Ctrl-C is for whoever reads: ffmpeg would end as if the file did.
             process_group=0,
         )
+        assert process.stderr is not None
         stack.callback(process.stderr.close)
         stack.callback(process.wait)
         stack.callback(process.kill)  # runs first; no effect on a process that has ended

@@ -119,7 +119,8 @@ class Sound:
         self._buffer = bytearray()
         self._waiting: deque[tuple[int, np.ndarray]] = deque()  # until those behind confirm it
         self._arrived = self._placed = 0  # samples, those that were dropped included
-        self._least, self._most = deque(), deque()  # see _shift
+        self._least: deque[int] = deque()  # see _shift
+        self._most: deque[int] = deque()
         self._runs: list[_Run] = []
 
     def feed(self, data: bytes) -> None:

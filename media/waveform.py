@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
+from typing import IO
 
 import ffmpeg
 import numpy as np
@@ -49,6 +50,8 @@ def load_waveform(
     """
     check_channels(channels)
     if isinstance(source, np.ndarray):
+        if sample_rate is None:
+            raise ValueError("an array needs its sample_rate, in Hz, e.g. sample_rate=44100")
         blocks = _array_blocks(source, sample_rate, channels, limits)
     elif sample_rate is not None:
         raise ValueError("sample_rate goes with an array; a file says its own")
@@ -83,7 +86,7 @@ def _file_blocks(
 
 
 def _array_blocks(
-    array: np.ndarray, sample_rate: int | None, channels: str, limits: Limits
+    array: np.ndarray, sample_rate: int, channels: str, limits: Limits
 ) -> Iterator[np.ndarray]:
     """An array goes to ffmpeg as raw samples, so that it sounds as a file of them would."""
     array = _checked(array, sample_rate)
@@ -114,10 +117,8 @@ def _as_ffmpeg_would(sound: np.ndarray, limits: Limits) -> np.ndarray:
     return sound.astype(np.int16)
 
 
-def _checked(array: np.ndarray, sample_rate: int | None) -> np.ndarray:
+def _checked(array: np.ndarray, sample_rate: int) -> np.ndarray:
     """(samples, channels), int16, int32 or float32, or a ValueError or TypeError that says why."""
-    if sample_rate is None:
-        raise ValueError("an array needs its sample_rate, in Hz, e.g. sample_rate=44100")
     if not 1 <= sample_rate <= 1_000_000 or sample_rate != int(sample_rate):
         raise ValueError(f"sample_rate={sample_rate} is no rate in Hz")
     if array.dtype.kind == "f":
@@ -164,7 +165,7 @@ def _blocks(
     block_seconds: float,
     channels: str,
     limits: Limits,
-    stdin=None,
+    stdin: IO[bytes] | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield int16 (samples,), each of block_seconds but for the last."""
     report, sound, block, at = process.Report(), Sound(), round(block_seconds * SAMPLE_RATE), 0
