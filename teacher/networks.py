@@ -146,12 +146,14 @@ def _file(spec: TeacherSpec) -> Network:
             size = _input_size(model.input_shape)
     if size and spec.size and size != spec.size:
         raise TeacherError(f"{path} wants pictures of {size} pixels; size={spec.size} doesn't fit")
-    if not (size or spec.size):
+    side = size or spec.size
+    if not side:
         raise TeacherError(f"{path} doesn't say the size of its pictures; give size=PIXELS")
+    assert spec.preprocessing is not None  # TeacherSpec wants it of a file
     return Network(
         lambda: model,
         names,
-        Preprocessing(spec.preprocessing, size or spec.size),
+        Preprocessing(spec.preprocessing, side),
         digest,
         outputs=spec.outputs,
     )
@@ -190,7 +192,7 @@ def _sha256_of_arrays(arrays: list[np.ndarray]) -> str:
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 

@@ -89,6 +89,7 @@ class Preprocessing:
 
     def _one(self, frame: np.ndarray) -> np.ndarray:
         if self.kind == "places365_squeezenet":
+            assert self.mean is not None
             squashed = _resize(frame, SQUASH, bicubic=False).astype(np.float32)
             edge = (SQUASH - self.size) // 2
             inside = slice(edge, edge + self.size)

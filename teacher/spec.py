@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 DEFAULTS = {"imagenet": "efficientnet_lite0", "places": "squeezenet_places365"}
 """The networks of the usual teachers."""
@@ -170,7 +171,7 @@ def parse_spec(text: str) -> TeacherSpec:
                 "NAME=NETWORK[,key=value...]"
             )
         network = DEFAULTS[name]
-    fields: dict[str, object] = {}
+    fields: dict[str, Any] = {}
     for option in options:
         key, equals, value = (part.strip() for part in option.partition("="))
         if key not in _KEYS or not equals or not value or key in fields:
