@@ -252,7 +252,7 @@ def _read(
     return {"read": round(time.monotonic() - started, 3), **_teacher_seconds(result, settings)}
 
 
-def _teacher_seconds(result, settings: Settings) -> dict[str, float]:
+def _teacher_seconds(result: PipelineResult, settings: Settings) -> dict[str, float]:
     """Seconds that each teacher took, from Beam's own metrics; none where the runner has none."""
     seconds = {}
     for spec in settings.teachers:
@@ -414,7 +414,7 @@ def plan_shards(
         left_out = (twins or {}).get(key, ())
         numbers = (
             []
-            if video.cause
+            if video.cause or video.expected is None
             else sorted(set(range(video.expected)) - {number for number, _, _ in left_out})
         )
         clips = tuple(f"{key}.{number:05d}.clip" for number in numbers)
@@ -426,7 +426,8 @@ def plan_shards(
             empty.append(entry)
     plan: list[steps.Shard] = []
     for split, entries in sorted(packed.items()):
-        number, members, filled = len(info.splits.get(split, [])), [], 0
+        number, filled = len(info.splits.get(split, [])), 0
+        members: list[steps.Packed] = []
         for size, entry in entries:
             if members and filled + size > shard_bytes:
                 plan.append(steps.Shard(f"{split}-{number:05d}.tfrecord", tuple(members)))

@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,8 +40,8 @@ class Clip:
     Attributes:
         pcm: int16 (samples,), 22,050 Hz.
         frames: uint8 RGB (height, width, 3), one per label step.
-        probs: what each teacher said, float16 (label steps, classes or, of an embedding, values),
-            or the fault it had.
+        probs: what each teacher said, float16 (label steps, classes or, of an embedding, values).
+        faults: what went wrong with a teacher, in words.
     """
 
     todo: Todo
@@ -50,7 +50,8 @@ class Clip:
     pcm: np.ndarray
     frames: list[np.ndarray]
     frame_times: list[float]
-    probs: dict[str, np.ndarray | str] = field(default_factory=dict)
+    probs: dict[str, np.ndarray] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
 
 
 class Failed(Exception):
@@ -118,7 +119,7 @@ class LaneReader:
         self._out: queue.Queue[Clip | BaseException | None] = queue.Queue(2 * lane.readers)
         self.outcomes: Counter[str] = Counter()
 
-    def clips(self) -> Iterator[Clip]:
+    def clips(self) -> Generator[Clip, None, None]:
         """Yield the clips of all videos, in the order in which they come.
 
         Raises:
@@ -144,7 +145,7 @@ class LaneReader:
                 self._stopped = True
                 self._state.notify_all()
 
-    def _run(self, work) -> None:
+    def _run(self, work: Callable[[], None]) -> None:
         """A thread: `work`, then the word that it has ended, or the trouble it had."""
         try:
             work()
@@ -171,14 +172,15 @@ class LaneReader:
 
     def _download_all(self) -> None:
         settings = self.settings
-        fetcher: Downloader | MediaFolder = Downloader(
+        downloader = Downloader(
             settings.limits,
             settings.download_seconds,
             settings.allow_local_network,
             settings.ytdlp_options,
         )
+        fetcher: Downloader | MediaFolder = downloader
         if settings.media:
-            fetcher = MediaFolder(settings.media, fetcher)
+            fetcher = MediaFolder(settings.media, downloader)
         with contextlib.closing(fetcher):
             while taken := self._next_download():
                 self._download(fetcher, *taken)

@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -99,8 +100,12 @@ class TeacherHandler(ModelHandler[Clip, PredictionResult, teacher.Teacher]):
 
 def note_answer(result: PredictionResult, name: str) -> Clip:
     """The clip, with what the teacher `name` said of it."""
-    clip = result.example
-    clip.probs[name] = result.inference
+    clip: Clip = result.example  # type: ignore[assignment]  # Beam doesn't type its fields
+    answer: Any = result.inference
+    if isinstance(answer, str):
+        clip.faults[name] = answer
+    else:
+        clip.probs[name] = answer
     return clip
 
 
@@ -113,10 +118,9 @@ class WriteClip(beam.DoFn):
 
     def process(self, clip: Clip) -> None:
         row = clip.todo.row
-        faults = [answer for answer in clip.probs.values() if isinstance(answer, str)]
         try:
-            if faults:
-                raise SchemaError("; ".join(faults))
+            if clip.faults:
+                raise SchemaError("; ".join(clip.faults.values()))
             framed = tfrecord.frame(clip_record(clip, self.settings).to_bytes())
             self.store.write(self.store.clip_path(row.video_id, clip.number), framed)
             _count("clips")

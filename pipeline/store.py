@@ -126,13 +126,14 @@ class Store:
     def write(self, path: str, data: bytes | Iterable[bytes]) -> None:
         """Write a file so that it is there in whole or not at all."""
         chunks = [data] if isinstance(data, bytes) else data
-        if not self.is_local:
+        folder = self.scratch()
+        if folder is None:
             # An object is there when it is closed, also by an error: so first have all of it.
             whole = b"".join(chunks)
             with FileSystems.create(path, "application/octet-stream", "uncompressed") as file:
                 file.write(whole)
             return
-        part = self.scratch() / f"{uuid.uuid4().hex}.part"
+        part = folder / f"{uuid.uuid4().hex}.part"
         try:
             with part.open("wb") as file:
                 for chunk in chunks:

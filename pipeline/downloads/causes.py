@@ -7,7 +7,7 @@ import email.utils
 import errno
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from yt_dlp.networking.exceptions import (
     CertificateVerifyError,
@@ -99,7 +99,7 @@ def cause_of(error: BaseException, message: str) -> str:
     return "network" if any(isinstance(link, OSError) for link in chain) else "download_error"
 
 
-def _first(table: list[tuple[str, tuple[str, ...]]], words: str) -> str:
+def _first(table: Sequence[tuple[str, tuple[str, ...]]], words: str) -> str:
     return next((cause for cause, signs in table if any(sign in words for sign in signs)), "")
 
 

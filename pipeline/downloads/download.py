@@ -16,12 +16,12 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from media import Limits
+from pipeline.child import Child
 
 MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM, errno.EMFILE}
 """Troubles of the machine, which would fail every video: they end the run, to be gone on with."""
@@ -224,7 +224,7 @@ class Downloader:
         self.seconds = seconds
         self.allow_local_network = allow_local_network
         self.options = options or {}
-        self._process: subprocess.Popen | None = None
+        self._process: Child | None = None
 
     def fetch(
         self, url: str, folder: str, start: float | None = None, end: float | None = None
@@ -264,7 +264,7 @@ class Downloader:
             raise DownloadError(reply["cause"], reply["message"], reply["retry_after"])
         return Fetched(reply["path"], reply["offset"], os.path.getsize(reply["path"]))
 
-    def _line(self, process: subprocess.Popen, deadline: float) -> bytes:
+    def _line(self, process: Child, deadline: float) -> bytes:
         """What the process answers, up to the end of a line or of the process."""
         line, ready = b"", select.poll()
         ready.register(process.stdout, select.POLLIN)
@@ -279,19 +279,11 @@ class Downloader:
             line += piece
         return line
 
-    def _started(self) -> subprocess.Popen:
+    def _started(self) -> Child:
         if self._process is not None and self._process.poll() is not None:
             self.close()
         if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.downloads.downloading"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                # A group of its own, so that what yt-dlp starts (ffmpeg, to join two streams) ends
-                # with it.
-                start_new_session=True,
-                env={**os.environ, "YTDLP_NO_PLUGINS": "1"},
-            )
+            self._process = Child("pipeline.downloads.downloading")
             settings = {
                 "max_bytes": self.limits.max_bytes,
                 "guarded": not self.allow_local_network,

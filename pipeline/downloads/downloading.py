@@ -16,7 +16,8 @@ import resource
 import sys
 from pathlib import Path
 
-sys.modules["curl_cffi"] = None  # it resolves names itself, past the guard
+# It resolves names itself, past the guard. (None is what Python's own docs give for that.)
+sys.modules["curl_cffi"] = None  # type: ignore[assignment]
 
 import yt_dlp
 from yt_dlp.downloader.external import ExternalFD, FFmpegFD

@@ -29,7 +29,7 @@ def smallest(context: dict) -> Iterator[dict]:
     elif unknown := [choice for choice in choices if _lines(choice) is None]:
         yield unknown[-1]
     elif choices:
-        most = max(map(_lines, choices))
+        most = max(_lines(choice) or 0 for choice in choices)
         yield min((choice for choice in choices if _lines(choice) == most), key=_cost)
     elif alone := mute or sounds:
         yield min(alone, key=_cost)

@@ -94,10 +94,7 @@ class Gateway:
         self.seekable = True
         self._token = secrets.token_hex(16)  # others on this machine can't guess it
         self._places: dict[str, _Place] = {}
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
-        self._server.block_on_close = False
-        self._server.gateway = self
+        self._server = _Server(self)
         self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Gateway:
@@ -147,13 +144,25 @@ class Gateway:
         return "\n".join(lines) + "\n"
 
 
+class _Server(socketserver.ThreadingTCPServer):
+    """Listens to ffmpeg for a gateway."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+
 class _Handler(BaseHTTPRequestHandler):
     """Answers ffmpeg."""
 
     timeout = _IDLE_SECONDS
+    server: _Server
 
     def do_GET(self) -> None:
-        gateway: Gateway = self.server.gateway
+        gateway = self.server.gateway
         self.close_connection = True
         try:
             place = gateway.place(self.path)

@@ -10,19 +10,20 @@ import random
 import re
 import select
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from yt_dlp.extractor import gen_extractor_classes
 
+from pipeline.child import Child
 from pipeline.downloads.download import OptionsError, read_options
 from pipeline.options import positive
 from pipeline.schedule import LONGEST_WAIT
@@ -163,7 +164,7 @@ class Searcher:
     def __init__(self, settings: Search, say: Callable[[str], None]) -> None:
         self.settings = settings
         self._say = say
-        self._process: subprocess.Popen | None = None
+        self._process: Child | None = None
         self._not_before = 0.0
 
     def videos(self, word: str) -> list[dict[str, str]]:
@@ -173,6 +174,7 @@ class Searcher:
             WordFailed, SearchStopped
         """
         found: dict[str, dict[str, str]] = {}
+        pages: Iterable[dict]
         if self.settings.site != "flickr":
             number = self.settings.per_word
             pages = [self._ask({"site": self.settings.site, "word": word, "number": number})]
@@ -193,7 +195,7 @@ class Searcher:
         """
         settings = self.settings
         deep = settings.per_word > FLICKR_DEPTH
-        arguments = {
+        arguments: dict[str, Any] = {
             settings.match: word,
             "tag_mode": "all",
             "sort": "date-posted-desc" if deep else "relevance",
@@ -245,25 +247,19 @@ class Searcher:
                 time.sleep(wait)
 
     def _once(self, question: dict) -> dict:
-        if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.search.searching"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                start_new_session=True,  # Ctrl-C is ours to answer
-                env={**os.environ, "YTDLP_NO_PLUGINS": "1"},
-            )
+        process = self._process
+        if process is None:
+            process = self._process = Child("pipeline.search.searching")
             begin = {
                 "gap_seconds": self.settings.gap_seconds,
                 "allow_local_network": self.settings.allow_local_network,
                 "options": self.settings.ytdlp_options,
             }
-            self._exchange(begin, _START_SECONDS)
-        return self._exchange(question, self.settings.timeout)
+            self._exchange(process, begin, _START_SECONDS)
+        return self._exchange(process, question, self.settings.timeout)
 
-    def _exchange(self, line: dict, seconds: float) -> dict:
+    def _exchange(self, process: Child, line: dict, seconds: float) -> dict:
         """A line to the process, and the line that it answers. Raises WordFailed."""
-        process = self._process
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(json.dumps(line).encode() + b"\n")
             process.stdin.flush()
