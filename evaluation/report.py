@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pages
 from evaluation import machine
+from pages import markdown
 
 PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn")
 
@@ -135,13 +136,16 @@ def to_markdown(report: Report) -> str:
     for table in report.tables:
         if not table.printed:
             continue
-        rules = ["---:" if table.numeric(at) else "---" for at in range(len(table.columns))]
-        rows = [[column.name for column in table.columns], rules, *table.shown()]
-        lines += [f"{table.title}:", ""]
-        lines += [f"| {' | '.join(map(_cell, row))} |" for row in rows]
-        lines += ["", table.note, ""] if table.note else [""]
+        lines += [f"{table.title}:", "", *markdown_table(table), ""]
+        lines += [table.note, ""] if table.note else []
     lines += [f"- {note}" for note in (*report.notes, *footing(report))]
     return "\n".join(lines) + "\n"
+
+
+def markdown_table(table: Table) -> list[str]:
+    """A table in Markdown, a line each; numbers are set to the right."""
+    right = [table.numeric(at) for at in range(len(table.columns))]
+    return markdown.table([column.name for column in table.columns], table.shown(), right)
 
 
 def footing(report: Report) -> list[str]:
@@ -187,10 +191,6 @@ def write_whole(path: Path, text: str) -> None:
         part = Path(folder) / path.name
         part.write_text(text, "utf-8")
         os.replace(part, path)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _said(value: object) -> str:
