@@ -4,5 +4,6 @@
 `ledgers`  what the ledgers say
 `shards`   what the records hold, and sample clips
 `compare`  two data sets beside each other
+`card`     the data card
 `show`     the report on a terminal
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 import pages
 from pipeline import gates
 from pipeline.build import strange_options
+from pipeline.report.card import card
 from pipeline.report.compare import KINDS, compare
 from pipeline.report.ledgers import Faults, LedgerFigures, duplicate_clips, last_words
 from pipeline.report.shards import Pick, ShardFigures, read_record, spread_out
@@ -46,6 +48,7 @@ examples:
   python -m pipeline report data
   python -m pipeline report data --page report.html --samples 48
   python -m pipeline report data --compare data.old --json report.json
+  python -m pipeline report data --card DATA_CARD.md
   python -m pipeline report gs://bucket/data --shards 20
 
 Options that are not listed here go to Beam, which reads gs:// and s3:// (--s3_endpoint_url ...).
@@ -64,6 +67,7 @@ class ReportSettings:
         compare: another one to hold against it.
         page: file to write the HTML page to.
         json: file to write everything to.
+        card: file to write the data card to.
         samples: clips on the page.
         shards: only so many shards of each split are read for the classes and the samples; None
             for all.
@@ -73,6 +77,7 @@ class ReportSettings:
     compare: str | None = None
     page: str | None = None
     json: str | None = None
+    card: str | None = None
     samples: int = 24
     shards: int | None = None
 
@@ -120,6 +125,10 @@ def report(settings: ReportSettings, console: Console) -> dict:
     show(found, console)
     if settings.json:
         _write(settings.json, json.dumps(found, indent=1), "application/json")
+    if settings.card:
+        sha256 = hashlib.sha256(store.read(store.path(INFO_NAME))).hexdigest()
+        name = store.root.rstrip("/").rpartition("/")[2]
+        _write(settings.card, card(name, found, info, sha256), "text/markdown")
     if settings.page:
         page = pages.render(
             "dataset.html",
@@ -290,6 +299,11 @@ def parser() -> argparse.ArgumentParser:
         help="another data set: which videos differ and why, and what both were made with",
     )
     parse.add_argument("--json", metavar="FILE", help="write everything, all lists in full")
+    parse.add_argument(
+        "--card",
+        metavar="FILE",
+        help="write a data card in Markdown: what is in it, where it is from, what it can't do",
+    )
     parse.add_argument(
         "--shards",
         type=_number,

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 import numpy as np
 from apache_beam.io.filesystems import FileSystems
@@ -40,7 +41,7 @@ _MAX_LINE = 1 << 24
 """Bytes of a ledger's row; a longer line is none."""
 
 _MAX_MESSAGES = 1000
-"""Different messages of a cause that are counted at a time."""
+"""Different messages of a cause, hosts and licences that are counted at a time."""
 
 _MAX_TEXT, _MAX_COLUMNS = 2000, 20
 """Characters that are kept of a text, and columns of a list, where a video is an example."""
@@ -277,6 +278,8 @@ class LedgerFigures:
         self.attempts: Counter[int] = Counter()
         self.dropped: Counter[str] = Counter()
         self.lost: dict[str, Lost] = {}
+        self.hosts: Counter[str] = Counter()
+        self.licenses: Counter[str] = Counter()
         self.lengths = {"videos": Spread(), "clips": Spread()}
         self.loudness = {"videos": Spread(), "clips": Spread()}
         self.without_facts = self.silent = self.still = self.moving = 0
@@ -306,6 +309,8 @@ class LedgerFigures:
             self.lost.setdefault(row.cause, Lost()).add(short_hash(row.video_id), row)
             return
         self.done += 1
+        self.hosts = _counted(self.hosts, _host(row.url))
+        self.licenses = _counted(self.licenses, str(row.extra.get("license", "")))
         self.clips += row.clips
         self.seconds += row.media_seconds
         split = self.splits.setdefault(row.split, Counter())
@@ -360,6 +365,8 @@ class LedgerFigures:
             "stages": {stage: self.stages[stage] for stage in STAGES},
             "attempts": {str(number): self.attempts[number] for number in sorted(self.attempts)},
             "dropped": dict(self.dropped.most_common()),
+            "hosts": _most_first(self.hosts, "host"),
+            "licenses": _most_first(self.licenses, "license"),
             "facts": {
                 "clips": len(self.sounds),
                 "clips_without": self.without_facts,
@@ -397,6 +404,27 @@ class LedgerFigures:
                     work.update({**done, "seconds": run.seconds[stage]})
             stages.append(_rates(stage, "runs", work))
         return stages
+
+
+def _host(url: str) -> str:
+    """The site that a video is from; "" for a file."""
+    try:
+        address = urlsplit(url)
+        return (address.hostname or "") if address.scheme in ("http", "https") else ""
+    except ValueError:  # no address, whatever it begins with
+        return ""
+
+
+def _counted(counts: Counter[str], text: str) -> Counter[str]:
+    """One more of a text. Of very many different ones the rare ones are forgotten."""
+    counts[_clipped(text)] += 1
+    few = len(counts) <= _MAX_MESSAGES
+    return counts if few else Counter(dict(counts.most_common(_MAX_MESSAGES // 2)))
+
+
+def _most_first(counts: Counter[str], name: str) -> list[dict]:
+    order = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [{name: text, "videos": number} for text, number in order]
 
 
 def _rates(stage: str, measured: str, work: Counter[str]) -> dict:
