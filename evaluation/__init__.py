@@ -7,6 +7,7 @@ Each experiment is a package of its own, whose `command` adds its sub-commands:
 `ablations` what matters: networks that differ in one thing each, trained alike
 `hears`     what moves each unit: a page to search, to look at and to listen to
 `multimodal`  labelled videos by what is heard, what is seen, and both
+`card`      a model card, with the figures that the others found
 
 What they share:
 

@@ -19,6 +19,7 @@ COMMANDS = (
     "evaluation.ablations.command",
     "evaluation.hears.command",
     "evaluation.multimodal.command",
+    "evaluation.card.command",
 )
 """Modules with a function `add_parser(commands)`, which adds sub-commands and sets as `run` of each
 what does it: a function of the parsed options that returns the exit status. They import what is
@@ -31,6 +32,7 @@ examples:
   python -m evaluation hears --data data --weights published --output results
   python -m evaluation multimodal --data data --labels labels.csv --weights published
   python -m evaluation baselines --data ESC-50-master --task esc10
+  python -m evaluation card --weights model/model.keras --results results --output MODEL_CARD.md
   python -m evaluation ablations --data-set data --data ESC-50-master --output ablations
 
 Each command tells its own options and examples: python -m evaluation esc10 --help
