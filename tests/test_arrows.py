@@ -1,6 +1,7 @@
 """Which room imports which: read off the code, held against the plan."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,14 @@ def test_a_room_imports_only_what_it_may_know(room):
         assert found & KNOWS.keys() <= KNOWS[room] | {room}, path
         for package, rooms in ONLY_IN.items():
             assert package not in found or room in rooms, f"{path} imports {package}"
+
+
+def test_the_architecture_page_shows_these_arrows():
+    """The first picture there, `evaluation --> pages` and so on."""
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    picture = page.split("```mermaid")[1].split("```")[0]
+    shown = re.findall(r"^  (\w+) --> (\w+)$", picture, re.MULTILINE)
+    assert sorted(shown) == sorted((room, known) for room, all_ in KNOWS.items() for known in all_)
 
 
 def test_every_folder_of_code_is_a_room():
