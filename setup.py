@@ -56,6 +56,7 @@ EVALUATION = [
 DEV = [
     "pytest>=8",  # the tests
     "pytest-xdist>=3.6",  # on every core
+    "markdown-it-py>=3",  # reads the documents, whose commands are tested (rich needs it too)
     "hypothesis>=6",  # property tests
     "selenium>=4.25",  # opens the pages in a browser
     "moto[s3]>=5.2",  # an S3 on this machine, with the two below
