@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from pipeline.store import RECIPE, Store, set_options
 from schemas import SCHEMA_VERSION, SchemaError, audio
 from schemas.clip import ClipRecord
 from schemas.dataset_info import FILE_NAME as INFO_NAME
-from schemas.dataset_info import DatasetInfo, TeacherInfo
+from schemas.dataset_info import DatasetInfo, ShardInfo, TeacherInfo
 from schemas.waveform import SAMPLE_RATE
 
 TOP = 5
@@ -186,7 +187,7 @@ def _read_shards(
         for shard in spread_out(shards, most)
     ]
 
-    def read(item) -> ShardFigures:
+    def read(item: tuple[str, ShardInfo]) -> ShardFigures:
         return ShardFigures(info.teachers, figures.picks.number).read(store, *item)
 
     task = progress.add_task("shards", total=sum(shard.bytes for _, shard in wanted))
@@ -204,11 +205,11 @@ def _splits(info: DatasetInfo, ledger: LedgerFigures, faults: Faults) -> dict[st
     """By split what the ledgers say of it, and the shards; a fault where they don't agree."""
     splits = {}
     for split in sorted(info.splits.keys() | ledger.splits.keys()):
-        counts, shards = ledger.splits.get(split, {}), info.splits.get(split, [])
+        counts, shards = ledger.splits.get(split, Counter()), info.splits.get(split, [])
         splits[split] = {
-            "videos": counts.get("videos", 0),
-            "clips": counts.get("clips", 0),
-            "hours": counts.get("seconds", 0.0) / 3600,
+            "videos": counts["videos"],
+            "clips": counts["clips"],
+            "hours": counts["seconds"] / 3600,
             "shards": len(shards),
             "records": info.records(split),
             "bytes": sum(shard.bytes for shard in shards),

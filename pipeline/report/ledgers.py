@@ -288,7 +288,7 @@ class LedgerFigures:
         self.likened = self.near = 0
         self.near_pairs: list[tuple[str, str]] = []
         # Work done, also on videos that were tried again later: per run, and per stage.
-        self.work = [Counter() for _ in runs]
+        self.work: list[Counter[str]] = [Counter() for _ in runs]
         self.stage_work: dict[str, Counter[str]] = {}
 
     def add(self, run: int, row: LedgerRow, counts: bool) -> None:
@@ -314,7 +314,7 @@ class LedgerFigures:
         self.clips += row.clips
         self.seconds += row.media_seconds
         split = self.splits.setdefault(row.split, Counter())
-        split.update(videos=1, clips=row.clips, seconds=row.media_seconds)
+        split.update({"videos": 1, "clips": row.clips, "seconds": row.media_seconds})
         self.lengths["videos"].add(row.media_seconds)
         self._add_facts(row)
 
@@ -398,7 +398,7 @@ class LedgerFigures:
             )
         ]
         for stage in dict.fromkeys(stage for run in self.runs for stage in run.seconds):
-            work = Counter()
+            work: Counter[str] = Counter()
             for run, done in zip(self.runs, self.work, strict=True):
                 if stage in run.seconds:
                     work.update({**done, "seconds": run.seconds[stage]})
