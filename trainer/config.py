@@ -33,10 +33,12 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, ClassVar, Self
 
 
-def setting(default, help: str, *, resume: bool = False, choices: tuple = (), unit: str = ""):
+def setting(
+    default: Any, help: str, *, resume: bool = False, choices: tuple = (), unit: str = ""
+) -> Any:
     """A field with its help; `resume`: a run may go on with another value of it."""
     metadata = {"help": help, "resume": resume, "choices": choices, "unit": unit}
     if default is dataclasses.MISSING:
@@ -49,7 +51,10 @@ MAX_SEED = 2**32 - 2
 
 
 class Settings:
-    """What every run's frozen dataclass of settings can do."""
+    """What every run's frozen dataclass of settings can do; each names its folder."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field]]
+    model_dir: str
 
     def _check_choices(self) -> None:
         for field in dataclasses.fields(self):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 import posixpath
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -52,7 +53,7 @@ def find(folder: str, info: DatasetInfo, files: Collection[str] | None = None) -
     Args:
         files: the shards to read; by default all of the splits `train` and `validation`.
     """
-    found = []
+    found: list[Damage] = []
     for split in ("train", "validation"):
         for shard in info.splits.get(split, []):
             if files is None or shard.file in files:
@@ -60,32 +61,28 @@ def find(folder: str, info: DatasetInfo, files: Collection[str] | None = None) -
     return found
 
 
-def _in_shard(folder: str, split: str, shard: ShardInfo, info: DatasetInfo) -> list[Damage]:
-    found = []
+def _in_shard(folder: str, split: str, shard: ShardInfo, info: DatasetInfo) -> Iterator[Damage]:
+    damage = functools.partial(Damage, split, shard.file)
     records = iter(tf.data.TFRecordDataset(posixpath.join(folder, shard.file)))
-
-    def add(number: int, rest: bool, what: str) -> None:
-        found.append(Damage(split, shard.file, number, rest, what))
-
     for number in itertools.count():
         try:
             serialized = next(records).numpy()
         except StopIteration:
             if number < shard.records:
-                add(number, True, f"it ends after {number:,} of {shard.records:,} records")
-            return found
+                yield damage(number, True, f"it ends after {number:,} of {shard.records:,} records")
+            return
         except tf.errors.NotFoundError:
-            add(0, True, f"it is missing, with {shard.records:,} records")
-            return found
+            yield damage(0, True, f"it is missing, with {shard.records:,} records")
+            return
         except tf.errors.OpError as error:
             after = shard.records - number - 1
             more = f", and {after:,} after it can't be found" if after > 0 else ""
-            add(number, True, f"record {number} is damaged ({_first_line(error)}){more}")
-            return found
+            yield damage(number, True, f"record {number} is damaged ({_first_line(error)}){more}")
+            return
         try:
             check_record(clip.ClipRecord.from_bytes(serialized), info)
         except SchemaError as error:
-            add(number, False, f"record {number}: {error}")
+            yield damage(number, False, f"record {number}: {error}")
 
 
 def check_record(record: clip.ClipRecord, info: DatasetInfo) -> None:

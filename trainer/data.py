@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import posixpath
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -247,7 +247,9 @@ def train_batches(
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def _shard_reader(info: DatasetInfo, split: str, damaged: Collection[Damage]):
+def _shard_reader(
+    info: DatasetInfo, split: str, damaged: Collection[Damage]
+) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.data.Dataset]:
     """A function from a shard's path, number and end to its good records, each with the number."""
     numbers = {shard.file: number for number, shard in enumerate(info.splits.get(split, []))}
     bad = [(numbers[d.file], d.record) for d in damaged if d.split == split and not d.rest]
@@ -374,7 +376,7 @@ def validation_batches(
     )
 
 
-def _parser(info: DatasetInfo):
+def _parser(info: DatasetInfo) -> Callable[[tf.Tensor], dict]:
     def parse(serialized: tf.Tensor) -> dict:
         record = clip.parse_in_graph(serialized, info)
         waveform, probs = fit(record["waveform"], record["probs"], info, record["clip_id"])
@@ -383,7 +385,9 @@ def _parser(info: DatasetInfo):
     return parse
 
 
-def fit(waveform: tf.Tensor, probs: dict, info: DatasetInfo, clip_id=""):
+def fit(
+    waveform: tf.Tensor, probs: dict, info: DatasetInfo, clip_id: tf.Tensor | str = ""
+) -> tuple[tf.Tensor, dict]:
     """Sound and labels of a clip, brought to the length of a full clip by the published rule.
 
     Args:

@@ -45,13 +45,12 @@ class Layer:
     @property
     def units(self) -> tuple[tuple[Layer, Layer], ...]:
         """The convolutions of the residual units: `conv5` has `conv5_1a`, `conv5_1b`, ..."""
-        return tuple(
-            tuple(
-                Layer(f"{self.name}_{unit}{place}", self.filters, kernel=3, stride=1, padding=1)
-                for place in "ab"
-            )
-            for unit in range(1, self.residual + 1)
-        )
+
+        def layer(place: str) -> Layer:
+            return Layer(f"{self.name}_{place}", self.filters, kernel=3, stride=1, padding=1)
+
+        units = range(1, self.residual + 1)
+        return tuple((layer(f"{unit}a"), layer(f"{unit}b")) for unit in units)
 
     def steps(self, steps_in: int) -> int:
         """Steps out for steps in; Torch's pooling floors too."""
@@ -222,7 +221,7 @@ class SoundNet(keras.Model):
     def __init__(
         self,
         depth: int,
-        heads: Mapping[str, Iterable[str]],
+        heads: Mapping[str, Sequence[str]],
         classifier: bool = False,
         embeddings: Iterable[str] = (),
         **kwargs,
@@ -360,7 +359,7 @@ def _convolution(row: Layer, filters: int, name: str, dtype: str | None = None) 
 
 def hidden_layers(waveform, rows: Sequence[Layer]) -> dict:
     """By the names of the hidden rows of a table what they compute of (batch, samples)."""
-    activations = {}
+    activations: dict[str, keras.KerasTensor] = {}
     x = keras.ops.expand_dims(waveform, -1)  # (batch, samples, 1)
     for row, following in itertools.zip_longest(rows, rows[1:]):
         if row.filters is not None:
@@ -392,6 +391,7 @@ def _hidden(x, row: Layer, pool: Layer | None) -> dict:
 
 def _normalized(x, row: Layer, gamma: keras.Initializer | None = None):
     """Convolution and batch normalization."""
+    assert row.filters is not None
     x = _convolution(row, row.filters, row.name)(_pad(x, row))
     gamma = gamma or keras.initializers.RandomNormal(1.0, 0.02)
     return BatchNormalization(gamma_initializer=gamma, name=f"bn{row.name[4:]}")(x)

@@ -97,7 +97,7 @@ def build_parser(task: str = DISTILL) -> argparse.ArgumentParser:
             continue
         required = field.default is dataclasses.MISSING
         help = field.metadata["help"]
-        settings: dict[str, object] = {"help": help, "dest": field.name}
+        settings: dict[str, typing.Any] = {"help": help, "dest": field.name}
         if required:
             settings["required"] = True
         else:
@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from trainer.errors import TrainingError
 
     try:
-        _train(task, config)
+        _train(config)
     except (SchemaError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -167,15 +167,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _train(task: str, config: Settings) -> None:
-    """By the training of that task."""
-    if task == DISTILL:
-        from trainer.train import train
-    elif task == AUTOENCODER:
-        from trainer.autoencoder.train import train
-    else:
-        from trainer.supervised.train import train
-    train(config)
+def _train(config: Settings) -> None:
+    """By the training that those are the settings of."""
+    if isinstance(config, Config):
+        from trainer.train import train as distill
+
+        distill(config)
+    elif isinstance(config, AutoencoderConfig):
+        from trainer.autoencoder.train import train as autoencode
+
+        autoencode(config)
+    elif isinstance(config, LabelConfig):
+        from trainer.supervised.train import train as learn_labels
+
+        learn_labels(config)
 
 
 if __name__ == "__main__":

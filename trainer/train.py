@@ -158,7 +158,8 @@ def train(config: Config, strategy: tf.distribute.Strategy | None = None) -> Res
     def replica_train_step(batch: dict) -> tuple[dict, dict]:
         waveforms = tf.split(batch["waveform"], config.accumulate)
         targets = {n: tf.split(probs, config.accumulate) for n, probs in batch["probs"].items()}
-        gradients, metrics = [], {}
+        gradients: list[tf.Tensor] = []
+        metrics: dict[str, tf.Tensor] = {}
         for number, waveform in enumerate(waveforms):
             told = {name: some[number] for name, some in targets.items()}
             # One piece after the other, or all would be in memory at once.

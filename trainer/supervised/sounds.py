@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +67,10 @@ class Sounds:
 
 
 def decode(
-    sounds: Sequence[LabelledSound], folder: Path, channels: str, advance=lambda: None
+    sounds: Sequence[LabelledSound],
+    folder: Path,
+    channels: str,
+    advance: Callable[[], None] = lambda: None,
 ) -> Sounds:
     """Decode a list's files into a folder, or read what an earlier call left there.
 
@@ -113,7 +116,9 @@ def decode(
     return Sounds(np.memmap(folder / SAMPLES_FILE, "<i2", "r"), ends, unreadable)
 
 
-def _write(sounds: Sequence[LabelledSound], file: Path, channels: str, advance) -> list[dict]:
+def _write(
+    sounds: Sequence[LabelledSound], file: Path, channels: str, advance: Callable[[], None]
+) -> list[dict]:
     def read(sound: LabelledSound) -> np.ndarray | media.MediaError:
         try:
             waveform = media.load_waveform(sound.path, channels=channels)
@@ -135,6 +140,10 @@ def _write(sounds: Sequence[LabelledSound], file: Path, channels: str, advance) 
     return found
 
 
-def _ahead(threads: ThreadPoolExecutor, read, sounds: Sequence[LabelledSound]) -> Iterable:
+def _ahead(
+    threads: ThreadPoolExecutor,
+    read: Callable[[LabelledSound], np.ndarray | media.MediaError],
+    sounds: Sequence[LabelledSound],
+) -> Iterator[np.ndarray | media.MediaError]:
     for at in range(0, len(sounds), AT_ONCE):
         yield from threads.map(read, sounds[at : at + AT_ONCE])

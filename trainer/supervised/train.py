@@ -157,7 +157,7 @@ def _base(config: LabelConfig) -> SoundNet | None:
     if config.task == "scratch":
         return None
     try:
-        base = load(config.weights)
+        base: SoundNet = load(config.weights)
     except ValueError as error:
         raise SchemaError(f"--weights: {error}") from error
     if base.depth != config.depth:
