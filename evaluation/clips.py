@@ -5,8 +5,9 @@ from __future__ import annotations
 import posixpath
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from schemas import SchemaError, tfrecord
 from schemas.clip import ClipRecord
@@ -124,12 +125,12 @@ class Clips:
         return posixpath.join(self.folder, self.shards[shard].file)
 
 
-def _one(place: Place, decoded) -> Iterator[tuple[Place, ClipRecord]]:
+def _one(place: Place, decoded: Future[ClipRecord | None]) -> Iterator[tuple[Place, ClipRecord]]:
     if (record := decoded.result()) is not None:
         yield place, record
 
 
-def _open(path: str):
+def _open(path: str) -> BinaryIO:
     """A file on any of TensorFlow's filesystems, for reading."""
     import tensorflow as tf
 

@@ -38,7 +38,7 @@ class Exhibits:
         Args:
             pictures: at most so many of its pictures, the first; None for all.
         """
-        clip = {
+        clip: dict = {
             "id": record.clip_id,
             "url": record.url,
             "start": round(record.start_seconds, 3),

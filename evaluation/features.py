@@ -18,7 +18,7 @@ import tempfile
 import zipfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -165,27 +165,31 @@ class Features:
                     yield self._complete(*found)
                 advance()
 
-    def _look(self, sound: Sound):
+    def _look(
+        self, sound: Sound
+    ) -> tuple[str, dict[str, np.ndarray], np.ndarray | None] | media.MediaError:
         """(The sound's content, its layers in the cache, its waveform if some aren't)."""
         try:
             content = sound.content()
-            kept = {layer: read(self._entry(layer, content)) for layer in self.layers}
-            if all(values is not None for values in kept.values()):
+            entries = {layer: read(self._entry(layer, content)) for layer in self.layers}
+            kept = {layer: values for layer, values in entries.items() if values is not None}
+            if len(kept) == len(entries):
                 return content, kept, None
             return content, kept, self._fitted(sound.waveform())
         except media.MediaError as error:
             return error
 
     def _complete(
-        self, content: str, kept: dict[str, np.ndarray | None], waveform: np.ndarray | None
+        self, content: str, kept: dict[str, np.ndarray], waveform: np.ndarray | None
     ) -> dict[str, np.ndarray]:
-        missing = tuple(layer for layer in self.layers if kept[layer] is None)
-        if missing:
-            computed = self.model.activations([waveform], missing)
-            for layer, values in computed.items():
-                write(self._entry(layer, content), values)
-            kept |= computed
-        return kept
+        if waveform is None:
+            return kept
+        missing = tuple(layer for layer in self.layers if layer not in kept)
+        computed = self.model.activations([waveform], missing)
+        for layer, values in computed.items():
+            write(self._entry(layer, content), values)
+        found = kept | computed
+        return {layer: found[layer] for layer in self.layers}
 
     def _fitted(self, waveform: np.ndarray) -> np.ndarray:
         if self.seconds is not None:
@@ -226,7 +230,7 @@ def write(path: Path, values: np.ndarray) -> None:
 
 def _ahead(threads: ThreadPoolExecutor, function: Callable, items: Iterable) -> Iterator:
     """Like `threads.map`, but no more than so many items ahead of who takes the results."""
-    waiting = deque()
+    waiting: deque[Future] = deque()
     try:
         for item in items:
             waiting.append(threads.submit(function, item))

@@ -13,7 +13,7 @@ nothing would be left: its values are taken as they are.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -73,9 +73,9 @@ class FoldResult:
 
 
 def evaluate_fold(
-    features: list[np.ndarray | None],
-    labels: list[str],
-    folds: list[int | str],
+    features: Sequence[np.ndarray | None],
+    labels: Sequence[str],
+    folds: Sequence[int | str],
     test_fold: int | str,
     lengths: Lengths = ESC,
 ) -> FoldResult:
@@ -91,30 +91,33 @@ def evaluate_fold(
     """
     train, test = split(features, folds, test_fold)
     try:
-        clips = np.stack([features[i] for i in train])
+        clips = np.stack([*train.values()])
         width = window_frames(clips.shape[1], lengths)
         classifier = svm.train(clips, [labels[i] for i in train], width, SVM_C)
     except ValueError as error:
         raise ValueError(f"fold {test_fold}: {error}") from error
-    said = {i: classifier.name(features[i]) for i in test}
+    said = {i: classifier.name(values) for i, values in test.items()}
     return result(said, labels, folds, test_fold)
 
 
 def split(
-    features: list[np.ndarray | None], folds: list[int | str], test_fold: int | str
-) -> tuple[list[int], list[int]]:
-    """The clips to learn from, and those to name; both without what couldn't be read."""
-    there = [i for i, values in enumerate(features) if values is not None]
+    features: Sequence[np.ndarray | None], folds: Sequence[int | str], test_fold: int | str
+) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+    """The clips to learn from, and those to name: their features by their places.
+
+    Both are without what couldn't be read.
+    """
+    there = {i: values for i, values in enumerate(features) if values is not None}
     return (
-        [i for i in there if folds[i] != test_fold],
-        [i for i in there if folds[i] == test_fold],
+        {i: values for i, values in there.items() if folds[i] != test_fold},
+        {i: values for i, values in there.items() if folds[i] == test_fold},
     )
 
 
 def result(
     said: Mapping[int, str],
-    labels: list[str],
-    folds: list[int | str],
+    labels: Sequence[str],
+    folds: Sequence[int | str],
     test_fold: int | str,
     c: float | None = None,
 ) -> FoldResult:

@@ -83,10 +83,11 @@ def run(args: argparse.Namespace) -> int:
             )
         )
     else:
-        found = grid.read(args.output)
-        if not found:
+        kept = grid.read(args.output)
+        if not kept:
             raise EvaluationError(
                 f"no {grid.FILE} in {args.output}; give --data-set and --data to make one"
             )
+        found = kept
     report.publish(tables.report(found), args.output)
     return 0

@@ -101,8 +101,8 @@ def orders(runs: list[dict], columns: list[str]) -> list[Table]:
     ours = [c for c in ("pool5", "conv7") if c in columns]
     rows = []
     for first, second, differences in row_orders(runs, ours):
-        figures = ROWS[first].figure, ROWS[second].figure
-        by = None if None in figures else round(figures[0] - figures[1], 1)
+        ahead, behind = ROWS[first].figure, ROWS[second].figure
+        by = None if ahead is None or behind is None else round(ahead - behind, 1)
         cells = [spread(differences[c], sign=True) for c in ours]
         words = ROWS[first].words, ROWS[second].words
         rows.append((*words, by, *cells, verdict(differences["pool5"])))
@@ -162,7 +162,7 @@ def row_orders(
 
 def _differences(pairs: list[tuple[dict, dict]], column: str) -> list[float]:
     both = [[of.get(column, of.get(LABELS)) for of in pair] for pair in pairs]
-    return [ours - theirs for ours, theirs in both if None not in (ours, theirs)]
+    return [ours - theirs for ours, theirs in both if ours is not None and theirs is not None]
 
 
 def layer_orders(runs: list[dict]) -> list[tuple[str, str, list[float]]]:
@@ -198,7 +198,7 @@ def verdict(differences: list[float]) -> str:
     return "shown" if mean > 0 else "the other way round" if mean < 0 else "not clear"
 
 
-def spread(values: list[float | None], sign: bool = False) -> str | None:
+def spread(values: Sequence[float | None], sign: bool = False) -> str | None:
     """Mean and standard deviation in words; None for nothing."""
     there = [value for value in values if value is not None]
     if not there:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -112,23 +113,27 @@ def judge(settings: Settings) -> Result:
     clips = read_esc(settings.data, settings.task)
     labels, folds = [clip.label for clip in clips], [clip.fold for clip in clips]
     model = None
-    if AUTOENCODER in settings.methods:
+    if AUTOENCODER in settings.methods and settings.autoencoder:
         network = load(settings.autoencoder, Autoencoder)
         model = soundnet.TrainedSoundNet(network, str(settings.autoencoder))
     unreadable: dict[str, str] = {}
-    methods = {}
+    methods: dict[str, list[FoldResult]] = {}
     with progress.bars() as bars:
 
-        def gather(what: str, found: Iterable) -> list[np.ndarray | None]:
+        def gather(
+            what: str, found: Iterable[np.ndarray | media.MediaError]
+        ) -> list[np.ndarray | None]:
             """The clips' features; None for one that can't be read, which is noted."""
-            bar, values = bars.add_task(what, total=len(clips)), []
+            bar = bars.add_task(what, total=len(clips))
+            values: list[np.ndarray | None] = []
             for clip, features in zip(clips, found, strict=True):
                 if isinstance(features, media.MediaError):
                     unreadable[clip.name] = str(features)
-                    features = None
-                values.append(features)
+                    values.append(None)
+                else:
+                    values.append(features)
                 bars.advance(bar)
-            if not any(features is not None for features in values):
+            if all(features is None for features in values):
                 raise DatasetError(
                     f"none of {len(clips)} clips can be read; are they in "
                     f"{settings.data / 'audio'}? The first: {unreadable[clips[0].name]}"
@@ -143,7 +148,7 @@ def judge(settings: Settings) -> Result:
 
         spectra: list[np.ndarray | None] = []
         for method in settings.methods:
-            if method == AUTOENCODER:
+            if model and method == AUTOENCODER:
                 said = gather(method, _said(model, clips, settings))
                 by_fold(method, partial(protocol.evaluate_fold, said, labels, folds))
             else:
@@ -161,17 +166,22 @@ def judge(settings: Settings) -> Result:
 
 
 def evaluate_fold(
-    classifier, features: list[np.ndarray | None], labels: list[str], folds: list[int], fold: int
+    classifier: Any,
+    features: Sequence[np.ndarray | None],
+    labels: Sequence[str],
+    folds: Sequence[int | str],
+    fold: int,
 ) -> FoldResult:
     """Train a classifier on all other folds, test it on one.
 
     Args:
+        classifier: one of scikit-learn's.
         features: per clip (values,), None where it couldn't be read: such a clip can't train, and
             counts as wrong in its test.
     """
     train, test = protocol.split(features, folds, fold)
-    classifier.fit([features[at] for at in train], [labels[at] for at in train])
-    said = classifier.predict([features[at] for at in test]) if test else []
+    classifier.fit([*train.values()], [labels[at] for at in train])
+    said = classifier.predict([*test.values()]) if test else []
     return protocol.result(dict(zip(test, said, strict=True)), labels, folds, fold)
 
 

@@ -6,7 +6,7 @@ from evaluation import paper, protocol
 from evaluation.baselines import cepstra, judging
 from evaluation.baselines.judging import AUTOENCODER, Result
 from evaluation.datasets import ESC_CLASSES, ESC_FOLDS
-from evaluation.report import Column, Report, Table
+from evaluation.report import Cell, Column, Report, Table
 from schemas.waveform import SAMPLE_RATE
 
 TITLES = {"esc10": "ESC-10", "esc50": "ESC-50"}
@@ -21,17 +21,17 @@ NAMES = {
 
 def report(result: Result) -> Report:
     """Chance; by method our accuracies and the paper's; and what the paper alone has."""
-    task = result.settings.task
+    task, autoencoder = result.settings.task, result.settings.autoencoder
     papers = {figure.method: figure.accuracy for figure in paper.results(task)}
-    nothing = (None,) * len(ESC_FOLDS)
+    nothing: tuple[float | None, ...] = (None,) * len(ESC_FOLDS)
     ours = {NAMES[method]: method for method in result.methods}
-    rows = [("chance", *nothing, 100 / ESC_CLASSES[task], None)]
+    rows: list[tuple[Cell, ...]] = [("chance", *nothing, 100 / ESC_CLASSES[task], None)]
     for name, figure in papers.items():
-        folds, mean = nothing, None
         if name in ours:
-            folds = tuple(fold.accuracy for fold in result.methods[ours[name]])
-            mean = result.mean(ours[name])
-        rows.append((name, *folds, mean, figure))
+            folds = (fold.accuracy for fold in result.methods[ours[name]])
+            rows.append((name, *folds, result.mean(ours[name]), figure))
+        else:
+            rows.append((name, *nothing, None, figure))
     table = Table(
         "baselines",
         "Accuracy in percent",
@@ -54,8 +54,8 @@ def report(result: Result) -> Report:
             "channels": result.settings.channels,
             "methods": list(result.methods),
         },
-        weights={"name": str(result.settings.autoencoder.name), "sha256": result.weights_sha256}
-        if result.weights_sha256
+        weights={"name": autoencoder.name, "sha256": result.weights_sha256}
+        if autoencoder and result.weights_sha256
         else {},
         details={
             "clips": result.clips,

@@ -13,7 +13,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from evaluation.errors import EvaluationError
-from evaluation.report import Column, Table
+from evaluation.report import Cell, Column, Table
 from schemas.dataset_info import FILE_NAME, DatasetInfo
 from schemas.waveform import SAMPLE_RATE
 from soundnet import load_model, weights
@@ -220,7 +220,7 @@ def _result(path: Path) -> tuple[Result, str | None]:
         ) from error
 
 
-def _rounded(cell: object) -> object:
+def _rounded(cell: Cell) -> Cell:
     return round(cell, 2) if isinstance(cell, float) else cell
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import pages
@@ -224,9 +224,9 @@ def _terms(facts: Facts, terms: str) -> list[str]:
     ]
 
 
-def _all(words: Sequence[str]) -> str:
-    words = list(words)
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
+def _all(words: Iterable[str]) -> str:
+    *before, last = words
+    return f"{', '.join(before)} and {last}" if before else last
 
 
 def _said(value: object) -> str:

@@ -52,11 +52,11 @@ def evaluate_fold(
     names = np.array([labels[i] for i in train])
     if len(set(names)) < 2:
         raise ValueError(f"fold {test_fold}: fewer than two classes are left to learn from")
-    rows = np.stack([pooled[i] for i in train])
+    rows = np.stack([*train.values()])
     c = choose_c(rows, names, [folds[i] for i in train], sizes)
     said = {}
     if test:
-        tested = np.stack([pooled[i] for i in test])
+        tested = np.stack([*test.values()])
         said = dict(zip(test, map(str, _said(rows, names, tested, (c,), sizes)[0]), strict=True))
     return protocol.result(said, labels, folds, test_fold, c)
 

@@ -158,11 +158,13 @@ def extract(
     bar = bars.add_task("clips", total=len(clips))
     sounds = (SoundFile(clip.path, channels) for clip in clips)
     for clip, found in zip(clips, features.of(sounds, lambda: bars.advance(bar)), strict=True):
+        heard: dict[str, np.ndarray] = {}
         if isinstance(found, media.MediaError):
             unreadable[clip.name] = str(found)
-            found = dict.fromkeys(features.layers)
+        else:
+            heard = found
         for layer in features.layers:
-            values[layer].append(found[layer])
+            values[layer].append(heard.get(layer))
     return values, unreadable
 
 

@@ -62,7 +62,7 @@ def of_network(network: SoundNet) -> list[Filter]:
 
 def describe(unit: int, waveform: np.ndarray) -> Filter:
     """A filter with its response; one of zeros has no peak, and answers to all alike."""
-    power = np.abs(np.fft.rfft(waveform, POINTS)) ** 2
+    power = np.square(np.abs(np.fft.rfft(waveform, POINTS)))
     if not power.max() > 0:
         nyquist = SAMPLE_RATE / 2
         return Filter(unit, waveform, np.zeros(POINTS // 2 + 1), nyquist / 2, 0.0, nyquist)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 
 from evaluation.clips import Place
 from evaluation.exhibits import Exhibits
@@ -31,7 +31,7 @@ def gather(result: Result, megabytes: float) -> tuple[Exhibits, dict[Place, int]
     Returns:
         The clips, and the number of each by its place.
     """
-    weights: Counter[Place] = Counter()
+    weights: defaultdict[Place, float] = defaultdict(float)
     for layer in result.layers:
         for unit in range(layer.units):
             for rank, moment in enumerate(moments_of(layer, unit), 1):

@@ -54,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
 
     settings = findings.Settings(args.data, args.labels, args.weights, args.folds, args.cache)
     result = findings.evaluate(settings)
-    data, exhibits = {}, None
+    data: dict = {}
+    exhibits = None
     if args.output:
         data, exhibits = findings.for_page(result, args.megabytes)
         groups = [video.label.group for video in result.videos]

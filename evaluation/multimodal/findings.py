@@ -16,7 +16,7 @@ from evaluation.multimodal import judging, labels, maps, videos
 from evaluation.multimodal.judging import Judgement, Senses
 from evaluation.multimodal.videos import CLASSES, Video
 from evaluation.progress import bars
-from evaluation.report import Column, Report, Table
+from evaluation.report import Cell, Column, Report, Table
 from schemas import SchemaError
 
 
@@ -121,7 +121,8 @@ def report(result: Result) -> Report:
 
 
 def _accuracies(result: Result) -> Table:
-    number, rows = len(result.videos), []
+    number = len(result.videos)
+    rows: list[tuple[Cell, ...]] = []
     eight = result.model.network.depth == 8
     for name, found in result.judgements.items():
         senses, correct = found.senses, int(result.right(name).sum())
@@ -186,7 +187,7 @@ def _labels(result: Result) -> Table:
     counts = Counter(video.label.label for video in result.videos)
     groups = {video.label.label: video.label.group for video in result.videos}
     truth = np.array([video.label.label for video in result.videos])
-    rows = [
+    rows: list[tuple[Cell, ...]] = [
         (
             *(label, groups[label], number),
             *(100 * float(result.right(name)[truth == label].mean()) for name in names),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,7 +59,8 @@ class Video:
 
 def layers_of(model: soundnet.TrainedSoundNet) -> tuple[str, str]:
     """The layers that the paper compares: the last hidden one, and what the heads say."""
-    return model.network.architecture.names[-2:]
+    *_, hidden, heads = model.network.architecture.names
+    return hidden, heads
 
 
 def gather(
@@ -82,7 +84,7 @@ def gather(
     waiting: deque = deque()
     unlabelled = ""
 
-    def sounds():
+    def sounds() -> Iterator[Samples]:
         nonlocal unlabelled
         for place, record in clips:
             label = labels.of(record.video_id, record.url)
