@@ -90,7 +90,7 @@ def main() -> None:
     least = {
         name: [min(column) for column in zip(*done, strict=True)] for name, done in runs.items()
     }
-    result = {"files": len(usable), "media_seconds": round(seconds, 1)}
+    result: dict[str, object] = {"files": len(usable), "media_seconds": round(seconds, 1)}
     for column, name in enumerate(("wall", "processor")):
         floor = least["ffmpeg"][column]
         result[f"{name}_seconds"] = {way: round(one[column], 2) for way, one in least.items()}

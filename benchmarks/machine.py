@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+from collections.abc import Mapping
 from pathlib import Path
 
 from evaluation import machine
@@ -28,7 +29,7 @@ def processor_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def report(result: dict[str, object], output: Path | None) -> None:
+def report(result: Mapping[str, object], output: Path | None) -> None:
     """Print a measurement, with the machine, as JSON; write it to a file too if one is given."""
     text = json.dumps({"machine": describe(), **result}, indent=1)
     print(text)

@@ -45,7 +45,8 @@ class Memory:
 
     def look(self) -> None:
         """Take a sample; processes that end meanwhile don't count."""
-        now, names = Counter(), Counter()
+        now: Counter[str] = Counter()
+        names: Counter[str] = Counter()
         for pid in programs(self.root):
             with contextlib.suppress(OSError):
                 fields = _fields(Path(f"/proc/{pid}/smaps_rollup"))
@@ -109,6 +110,8 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
+    server: Server
+
     def translate_path(self, path: str) -> str:
         return self.server.paths[int(path.split("/")[1])]
 
@@ -122,7 +125,8 @@ def run(urls: Sequence[str], options: Sequence[str]) -> dict[str, object]:
         videos, output = Path(folder, "videos.jsonl"), Path(folder, "data")
         rows = [{"id": str(number), "url": url} for number, url in enumerate(urls)]
         videos.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        command = [sys.executable, "-m", "pipeline", "--input", videos, "--output", output]
+        command = [sys.executable, "-m", "pipeline"]
+        command += ["--input", str(videos), "--output", str(output)]
         started = time.monotonic()
         with Path(folder, "words").open("w+") as words:
             running = subprocess.Popen([*command, *options], stdout=words, stderr=words)
@@ -130,7 +134,7 @@ def run(urls: Sequence[str], options: Sequence[str]) -> dict[str, object]:
             memory.watch(running)
             if running.returncode:
                 words.seek(0)
-                sys.exit(f"{' '.join(map(str, command))} failed:\n{words.read()[-2000:]}")
+                sys.exit(f"{' '.join(command)} failed:\n{words.read()[-2000:]}")
         seconds = time.monotonic() - started
         lines = [line for file in output.glob("ledger-*") for line in file.read_text().splitlines()]
         found = [ledger.LedgerRow.from_json(line) for line in lines]

@@ -17,6 +17,7 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -27,7 +28,7 @@ from rich.progress import track
 from benchmarks import machine
 from media import process
 from schemas import video_list
-from teacher import load, parse_spec
+from teacher import Teacher, load, parse_spec
 
 STEP = 5.0
 """Seconds of a label step."""
@@ -66,11 +67,11 @@ def main() -> None:
                 distance = abs(times[choice["middle"]] - times[number])
                 key = "with a key frame" if "key frame" in choice else "without a key frame"
                 found.setdefault(f"{key}: {name}", []).append((distance, *pair))
-    result = {"machine": machine.describe(), "teachers": {}}
-    for teacher in teachers:
-        rows = {name: compare(teacher, cases) for name, cases in sorted(found.items())}
-        result["teachers"][teacher.info.name] = rows
-    text = json.dumps(result, indent=1)
+    compared = {
+        teacher.info.name: {name: compare(teacher, cases) for name, cases in sorted(found.items())}
+        for teacher in teachers
+    }
+    text = json.dumps({"machine": machine.describe(), "teachers": compared}, indent=1)
     print(text)
     if args.output:
         args.output.write_text(text + "\n", "utf-8")
@@ -117,18 +118,22 @@ def decode(path: str, numbers: set[int]) -> dict[int, np.ndarray]:
     pictures, at = {}, 0
     for number in sorted(numbers):
         header = re.compile(rb"P6\s(\d+)\s(\d+)\s255\s").match(data, at)
+        assert header is not None  # ffmpeg gave as many pictures as it was asked for
         width, height = int(header[1]), int(header[2])
         pixels = np.frombuffer(data, np.uint8, width * height * 3, header.end())
         pictures[number], at = pixels.reshape(height, width, 3), header.end() + pixels.size
     return pictures
 
 
-def compare(teacher, cases: list[tuple[float, np.ndarray, np.ndarray]]) -> dict[str, float]:
+def compare(
+    teacher: Teacher, cases: list[tuple[float, np.ndarray, np.ndarray]]
+) -> dict[str, float]:
     """How far a teacher's answers for the middle and for the choice lie apart."""
-    middle, choice = (answers(teacher, [case[at] for case in cases]) for at in (1, 2))
+    distances, middles, choices = zip(*cases, strict=True)
+    middle, choice = answers(teacher, middles), answers(teacher, choices)
     divergence = (middle * np.log((middle + 1e-7) / (choice + 1e-7))).sum(axis=1)
     figures = {
-        "seconds from the middle": np.mean([case[0] for case in cases]),
+        "seconds from the middle": np.mean(distances),
         "KL": divergence.mean(),
         "KL, median": np.median(divergence),
         "total variation": np.abs(middle - choice).sum(axis=1).mean() / 2,
@@ -138,7 +143,7 @@ def compare(teacher, cases: list[tuple[float, np.ndarray, np.ndarray]]) -> dict[
     return {"label steps": len(cases), **rounded}
 
 
-def answers(teacher, pictures: list[np.ndarray]) -> np.ndarray:
+def answers(teacher: Teacher, pictures: Sequence[np.ndarray]) -> np.ndarray:
     batches = [pictures[at : at + teacher.batch] for at in range(0, len(pictures), teacher.batch)]
     return np.concatenate([teacher.predict(teacher.preprocess(batch)) for batch in batches])
 

@@ -245,7 +245,7 @@ def measure(
     rounds: int,
 ) -> dict[str, Costs]:
     """What each way costs for a list that stands there so many times."""
-    costs = {name: {"wall_seconds": [], "processor_seconds": []} for name in ways}
+    costs: dict[str, Costs] = {name: {"wall_seconds": [], "processor_seconds": []} for name in ways}
     for number in range(rounds):
         for name, way in ways.items():
             with tempfile.TemporaryDirectory() as folder:

@@ -62,16 +62,19 @@ class Torch:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.version = self._process.stdout.readline().strip()
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._asked, self._answers = self._process.stdin, self._process.stdout
+        self.version = self._answers.readline().strip()
 
     def seconds(self, what: str) -> float:
         """The time of a `step` or a `forward`."""
-        self._process.stdin.write(what + "\n")
-        self._process.stdin.flush()
-        return float(self._process.stdout.readline())
+        self._asked.write(what + "\n")
+        self._asked.flush()
+        return float(self._answers.readline())
 
     def close(self) -> None:
-        self._process.stdin.close()
+        self._asked.close()
         self._process.wait()
 
 
@@ -96,7 +99,7 @@ def network_times(batch_size: int, rounds: int, threads: int, torch: Path | None
         with contextlib.ExitStack() as stack:
             for attribute, layer in replaced.items():
                 stack.enter_context(mock.patch.object(network, attribute, layer))
-            model = network.SoundNet(8, {n: map(str, range(s)) for n, s in HEADS.items()})
+            model = network.SoundNet(8, {n: [*map(str, range(s))] for n, s in HEADS.items()})
         optimizer = adam(1e-3)
         optimizer.build(model.trainable_variables)
 
@@ -143,13 +146,15 @@ def network_times(batch_size: int, rounds: int, threads: int, torch: Path | None
             timers["torch"] = {
                 kind: functools.partial(other.seconds, kind) for kind in ("step", "forward")
             }
-        times = {name: {kind: [] for kind in kinds} for name, kinds in timers.items()}
+        times: dict[str, dict[str, list[float]]] = {
+            name: {kind: [] for kind in kinds} for name, kinds in timers.items()
+        }
         for turn in range(rounds + 1):
             for name, kinds in timers.items():
                 for kind, timer in kinds.items():
-                    seconds = timer()
+                    took = timer()
                     if turn:  # the first builds the graph
-                        times[name][kind].append(seconds)
+                        times[name][kind].append(took)
     seconds = {
         name: {kind: round(statistics.median(values), 3) for kind, values in kinds.items()}
         for name, kinds in times.items()
@@ -161,8 +166,8 @@ def network_times(batch_size: int, rounds: int, threads: int, torch: Path | None
         }
         for name, kinds in times.items()
     }
-    for kinds in seconds.values():
-        kinds["forward_times_real_time"] = round(batch_size * SECONDS / kinds["forward"])
+    for of_one in seconds.values():
+        of_one["forward_times_real_time"] = round(batch_size * SECONDS / of_one["forward"])
     return {
         "batch_size": batch_size,
         "rounds": rounds,
@@ -188,7 +193,7 @@ def _agreement(model: network.SoundNet, gradients, sound: tf.Tensor, folder: Pat
         for weight, gradient in zip(model.trainable_variables, found, strict=True)
         if "conv8" in weight.path or not weight.path.endswith("bias")
     }
-    worst = max(shares, key=shares.get)
+    worst = max(shares, key=shares.__getitem__)
     return {
         "logits": max(_share(logits[name].numpy(), theirs[name]) for name in theirs),
         "loss": _share(loss.numpy(), their_gradients["loss"]),
@@ -296,7 +301,7 @@ def main() -> None:
     args = parser.parse_args()
     threads = len(os.sched_getaffinity(0))
     tf.config.threading.set_intra_op_parallelism_threads(threads)
-    result: dict[str, object] = {}
+    result: dict[str, dict] = {}
     if "network" in args.only:
         result["network"] = network_times(args.batch_size, args.rounds, threads, args.torch)
     info = data.usable_info(Config(data=args.data, model_dir=""))
