@@ -19,7 +19,8 @@ $(VENV)/.installed: requirements.lock setup.py
 	@touch $@
 
 demo: setup ## real videos -> records -> a trained network -> a report, in demo/ (VIDEOS=folder or list)
-	$(BIN)/python examples/demo.py $(if $(VIDEOS),--videos "$(VIDEOS)")
+	$(BIN)/python -m reproduce --folder "demo/$(basename $(notdir $(VIDEOS:/=)))" \
+	  $(if $(VIDEOS),--videos "$(VIDEOS)")
 
 test: setup ## the fast tests (under 5 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2 -m "not slow"

@@ -77,7 +77,11 @@ setup(
     license="MIT",
     python_requires=">=3.11,<3.13",
     packages=find_packages(exclude=["tests", "tests.*", "benchmarks", "benchmarks.*"]),
-    package_data={"schemas": ["classes/*.txt"], "pages": ["templates/*"]},
+    package_data={
+        "schemas": ["classes/*.txt"],
+        "pages": ["templates/*"],
+        "reproduce": ["videos.txt"],
+    },
     install_requires=CORE,
     extras_require={
         "train": TRAIN,

@@ -19,6 +19,7 @@ KNOWS = {
     "pipeline": {"schemas", "media", "teacher", "pages"},
     "soundnet": {"schemas", "media", "trainer"},
     "evaluation": {"schemas", "media", "trainer", "soundnet", "pages"},
+    "reproduce": {"schemas"},
 }
 ONLY_IN = {
     "apache_beam": {"pipeline"},
