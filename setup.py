@@ -44,6 +44,8 @@ EXPORT = [
     "onnx>=1.18,<1.19",  # what it writes with; later ones need an ml_dtypes past TensorFlow's limit
     "onnxruntime>=1.20",  # runs the file, to check it
 ]
+# NVIDIA's libraries, for training on GPUs; the driver is the system's.
+GPU = ["tensorflow[and-cuda]==2.17.1"]
 # The paper's experiments.
 EVALUATION = [
     "scikit-learn>=1.5",  # linear SVMs, random forests, t-SNE, confusion matrices
@@ -90,6 +92,7 @@ setup(
         "s3": PIPELINE + S3,
         "evaluation": EVALUATION,
         "export": EXPORT,
+        "gpu": GPU,
         "all": TRAIN + PIPELINE + DATAFLOW + S3 + EVALUATION + EXPORT,
         "dev": TRAIN + PIPELINE + DATAFLOW + S3 + EVALUATION + EXPORT + DEV,
     },
