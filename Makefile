@@ -2,9 +2,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+IMAGE ?= soundnet
+VARIANT ?= cpu
+BUILDER ?= docker
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help setup demo test test-slow flink-test lint format lock clean
+.PHONY: help setup demo test test-slow flink-test image image-test lint format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -30,6 +33,13 @@ test-slow: setup ## the slow tests
 
 flink-test: setup ## the pipeline on a Flink cluster on this machine, a task manager killed (needs Java, Maven)
 	$(BIN)/python -m pytest -v -rs -m slow tests/pipeline/test_flink.py
+
+image: ## the container image, see docs/image.md (VARIANT=gpu)
+	$(BUILDER) build $(BUILD_FLAGS) --build-arg VARIANT=$(VARIANT) \
+	  --build-arg REVISION=$$(git rev-parse HEAD) -t $(IMAGE) .
+
+image-test: ## run inside the image what docs/image.md says
+	image/check "$(BUILDER)" "$(IMAGE)" $(RUN_FLAGS)
 
 lint: setup ## formatting and lint
 	$(BIN)/ruff format --check .

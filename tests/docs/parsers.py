@@ -34,10 +34,8 @@ def parser_of(words: Sequence[str]) -> tuple[argparse.ArgumentParser | None, lis
         from trainer.task import DISTILL, build_parser
 
         return build_parser(rest[rest.index("--task") + 1] if "--task" in rest else DISTILL), rest
-    if module == "evaluation":
-        from evaluation.__main__ import parser
-
-        return parser(), rest
+    if module in ("evaluation", "reproduce"):
+        return importlib.import_module(f"{module}.__main__").parser(), rest
     return None, rest
 
 

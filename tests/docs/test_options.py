@@ -11,10 +11,14 @@ from tests.docs.parsers import complaint, in_source, known, parser_of
 from tests.docs.reading import PAGES, ROOMS, RUN, blocks, commands, name, options, ours, spans
 
 OTHERS = {
-    "--target": "docker build",
+    "--build-arg": "docker build",
+    "--init": "docker run",
+    "--network": "docker run",
+    "--rm": "docker run",
     "--user": "docker run",
     "--gpus": "docker run",
     "--experiments": "Beam",
+    "--id": "Beam's boot",
     "--subnetwork": "Beam",
     "--streaming": "Beam",
     "--logdir": "TensorBoard",
