@@ -41,9 +41,10 @@ image: ## the container image, see docs/image.md (VARIANT=gpu)
 image-test: ## run inside the image what docs/image.md says
 	image/check "$(BUILDER)" "$(IMAGE)" $(RUN_FLAGS)
 
-lint: setup ## formatting and lint
+lint: setup ## formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 
 format: setup ## put the code into shape
 	$(BIN)/ruff format .

@@ -68,6 +68,7 @@ DEV = [
     "ai-edge-litert>=2",  # runs LiteRT files as phones do
     "backports.strenum<1.3",  # it needs one; 1.3 is for Pythons before 3.11, which uv doesn't heed
     "ruff==0.17.6",  # format and lint
+    "mypy==2.4.1",  # type checks
 ]
 
 setup(
