@@ -5,6 +5,7 @@
 `probe`     what a file holds
 `process`   the ffmpeg process: found, told, bounded, ended
 `limits`    how much one file may take
+`guard`     what a download may reach
 `errors`    what can be wrong with a file, by name
 """
 

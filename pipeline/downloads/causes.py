@@ -22,8 +22,8 @@ from yt_dlp.utils import (
     UnsupportedError,
 )
 
+from media.guard import ForbiddenAddress, name_service_works
 from pipeline.downloads.download import MACHINE_ERRORS
-from pipeline.downloads.guard import ForbiddenAddress, name_service_works
 
 LONGEST_RETRY_AFTER = 86_400.0
 """Seconds; a site that asks for more is taken to ask for a day."""

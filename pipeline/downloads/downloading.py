@@ -26,11 +26,11 @@ from yt_dlp.networking._requests import RequestsResponseAdapter
 from yt_dlp.postprocessor.ffmpeg import FFmpegMergerPP, FFmpegPostProcessor
 from yt_dlp.utils import UnsupportedError, YoutubeDLError
 
+from media.guard import check_scheme, guard_network
 from media.process import binary
 from pipeline.downloads import sections
 from pipeline.downloads.causes import TooLarge, cause_of, machine_error, retry_after
 from pipeline.downloads.formats import smallest
-from pipeline.downloads.guard import check_scheme, guard_network
 from pipeline.downloads.sections import MARGIN, NoSections, NothingThere
 from pipeline.worker import end_with_parent
 

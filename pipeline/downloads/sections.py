@@ -32,8 +32,8 @@ from yt_dlp.postprocessor.ffmpeg import FFmpegMergerPP
 from yt_dlp.utils import UnsupportedError
 
 from media import MediaError, probe, process
+from media.guard import ForbiddenAddress, check_scheme
 from pipeline.downloads.causes import TooLarge
-from pipeline.downloads.guard import ForbiddenAddress, check_scheme
 
 MARGIN = 1.0
 """Seconds that a section gets more on either side: decoders want some sound before the first that

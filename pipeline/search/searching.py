@@ -20,8 +20,8 @@ from pipeline.downloads.downloading import MEMORY_BYTES, opened, plain  # isort:
 import yt_dlp
 from yt_dlp.networking import Request
 
+from media.guard import guard_network
 from pipeline.downloads.causes import cause_of, retry_after
-from pipeline.downloads.guard import guard_network
 from pipeline.search.found import WordFailed
 from pipeline.worker import end_with_parent
 from schemas import video_list

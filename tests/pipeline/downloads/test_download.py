@@ -13,9 +13,9 @@ from yt_dlp.networking.exceptions import CertificateVerifyError, HTTPError, Tran
 from yt_dlp.utils import ExtractorError, UnsupportedError
 
 from media import Limits, probe
+from media.guard import ForbiddenAddress, guard_network, is_public
 from pipeline.downloads.causes import LONGEST_RETRY_AFTER, cause_of, read_retry_after, retry_after
 from pipeline.downloads.download import Downloader, DownloadError
-from pipeline.downloads.guard import ForbiddenAddress, guard_network, is_public
 from schemas.ledger import CAUSES
 from tests.pipeline.conftest import serving
 

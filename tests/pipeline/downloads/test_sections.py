@@ -17,8 +17,8 @@ from yt_dlp.networking import Request
 
 import media
 from media import Limits, process
+from media.guard import ForbiddenAddress
 from pipeline.downloads.download import Downloader, DownloadError
-from pipeline.downloads.guard import ForbiddenAddress
 from pipeline.downloads.sections import Gateway, NoSections, _Place, _playlist
 from tests.pipeline.conftest import serving
 

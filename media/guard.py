@@ -1,4 +1,4 @@
-"""What a downloading process may reach: the open internet, and nothing of the local network."""
+"""What a download may reach: the open internet, and nothing of the local network."""
 
 from __future__ import annotations
 
@@ -32,16 +32,38 @@ def guard_network() -> None:
 
     @functools.wraps(resolve)
     def public_only(host, *args, **kwargs):
-        found = resolve(host, *args, **kwargs)
-        for *_, address in found:
-            if not is_public(address[0]):
-                raise ForbiddenAddress(
-                    f"{host!r} is at {address[0]}, which is not a public address "
-                    "(--allow-local-network allows it)"
-                )
-        return found
+        return _check(host, resolve(host, *args, **kwargs))
 
     socket.getaddrinfo = public_only
+
+
+def connect_public(
+    address: tuple[str, int], timeout: float | None = None, source_address: tuple | None = None
+) -> socket.socket:
+    """As `socket.create_connection`, but to public addresses only, for one connection.
+
+    Raises ForbiddenAddress before anything is connected to.
+    """
+    host, port = address
+    found = _check(host, socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    for number, (*_, place) in enumerate(found, start=1):
+        try:
+            return socket.create_connection(place[:2], timeout, source_address)
+        except OSError:
+            if number == len(found):
+                raise
+    raise OSError(f"{host!r} has no address")
+
+
+def _check(host: str, found: list[tuple]) -> list[tuple]:
+    """What a name was resolved to; raises ForbiddenAddress if any of it isn't public."""
+    for *_, address in found:
+        if not is_public(address[0]):
+            raise ForbiddenAddress(
+                f"{host!r} is at {address[0]}, which is not a public address "
+                "(--allow-local-network allows it)"
+            )
+    return found
 
 
 def is_public(address: str) -> bool:
