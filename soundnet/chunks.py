@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from trainer.network import Architecture
 
 CHUNK_SAMPLES = 2**21
-"""Samples that a chunk adds, at least (95 s): about 0.5 GB of activations, 13 % of overlap."""
+"""Samples that a chunk adds, at least (95 s): about 0.5 GB of activations; 13 % of overlap for the
+heads of SoundNet-8, 0.5 % for pool5."""
 
 
 def activations(
@@ -32,38 +33,42 @@ def activations(
     layers: Mapping[str, str],
     blocks: Iterable[np.ndarray],
     chunk_samples: int = CHUNK_SAMPLES,
-) -> dict[str, np.ndarray]:
-    """What the layers say of a waveform that comes in blocks.
+) -> Iterator[tuple[dict[str, np.ndarray], bool]]:
+    """What the layers say of a waveform that comes in blocks, chunk by chunk.
 
     Args:
         features: a model that gives, by name, the layers' outputs (batch, steps, channels).
         layers: by that name, the layer of the architecture's table.
         blocks: float32 (samples,) each, of any lengths, together the waveform; at least as long as
             each layer needs.
-        chunk_samples: samples that a chunk adds, rounded up to the grid.
+        chunk_samples: samples that a chunk adds, rounded up to the grid. With 1, a step is given as
+            soon as the last sample that it hears has come (of the deepest layer; the others'
+            steps come with it).
 
-    Returns:
-        By name float32 (steps, channels).
+    Yields:
+        By name float32 (steps, channels), the steps that follow those before; and whether these are
+        the last, of which some hear what lies past the end.
     """
     hops = {name: architecture.hop(layer) for name, layer in layers.items()}
-    fields = {layer: architecture.receptive_field(layer) for layer in layers.values()}
     grid = max(hops.values())
     own = -(-chunk_samples // grid) * grid
-    reach = max(  # samples that a step hears before its place on the grid
-        round((field - 1) / 2 - architecture.output_centres(layer, 1)[0])
-        for layer, field in fields.items()
-    )
+    reach = 0  # samples that a step hears before its place on the grid
+    after = 0  # samples that the last step of a chunk hears past what the chunk adds
+    for layer in layers.values():
+        half = (architecture.receptive_field(layer) - 1) / 2
+        centre = architecture.output_centres(layer, 1)[0]
+        reach = max(reach, round(half - centre))
+        after = max(after, round(centre + half) + 1 - architecture.hop(layer))
     before = -(-reach // grid) * grid
-    after = max(fields.values())
-    pieces = {name: [] for name in layers}
     for index, (start, samples, last) in enumerate(_cut(blocks, own, before, after)):
         outputs = features.predict_on_batch(samples[np.newaxis])
+        steps = {}
         for name, hop in hops.items():
             first = (index * own - start) // hop
             end = None if last else first + own // hop
             # A copy, so that the chunk's other steps are freed.
-            pieces[name].append(np.array(outputs[name][0, first:end], np.float32))
-    return {name: np.concatenate(parts) for name, parts in pieces.items()}
+            steps[name] = np.array(outputs[name][0, first:end], np.float32)
+        yield steps, last
 
 
 def _cut(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,11 @@ class Timeline:
     hears_seconds: float
     duration: float
     tiled: bool
+
+    @property
+    def centre_half_samples(self) -> np.ndarray:
+        """`times` as whole numbers, int64 (steps,): half samples, of which a second has 44,100."""
+        return np.rint(self.times * (2 * SAMPLE_RATE)).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ class Embedding(Timeline):
 
     def mean(self) -> np.ndarray:
         """One vector for the whole sound, float32 (channels,): the mean over time."""
-        return self.values.mean(axis=0)
+        return self.values.mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
 class TrainedSoundNet:
@@ -149,23 +154,28 @@ class TrainedSoundNet:
         Raises:
             media.MediaError: the file has no sound or can't be read; ffmpeg's words are in it.
         """
-        heads = {
-            name: classes
-            for name, classes in self.heads.items()
-            if name not in self.network.embeddings
-        }
+        heads = self._naming()
+        heard = self.listen(_blocks(source, sample_rate, channels), heads)
+        return {name: _prediction(logits, heads[name]) for name, logits in heard.items()}
+
+    def predict_live(self, blocks: Iterable[np.ndarray]) -> Iterator[dict[str, Prediction]]:
+        """What `predict` says, while the sound still comes; see `follow`.
+
+        Yields:
+            By the name of a head the steps that are new (as many for each head), at least one.
+        """
+        heads = self._naming()
+        for heard in self.follow(blocks, heads):
+            if all(len(logits.values) for logits in heard.values()):
+                yield {name: _prediction(logits, heads[name]) for name, logits in heard.items()}
+
+    def _naming(self) -> dict[str, tuple[str, ...]]:
+        """By its name each head's classes, without those that learnt embeddings."""
+        embeddings = self.network.embeddings
+        heads = {name: names for name, names in self.heads.items() if name not in embeddings}
         if not heads:
             raise ValueError("this network names nothing: its heads give embeddings; use embed")
-        predictions = {}
-        heard = self.listen(_blocks(source, sample_rate, channels), heads)
-        for name, logits in heard.items():
-            values = np.exp(logits.values - logits.values.max(axis=1, keepdims=True))
-            predictions[name] = Prediction(
-                **{part.name: getattr(logits, part.name) for part in fields(Timeline)},
-                classes=heads[name],
-                probabilities=values / values.sum(axis=1, keepdims=True),
-            )
-        return predictions
+        return heads
 
     def embed(
         self,
@@ -199,12 +209,58 @@ class TrainedSoundNet:
         Raises:
             ValueError: no such layer, or nothing to hear.
         """
-        from trainer.network import tile_to
+        layers = self._known(layers)
+        pieces: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
+        for steps, samples in self._hear(blocks, layers, chunks.CHUNK_SAMPLES):
+            for layer, values in steps.items():
+                pieces[layer].append(values)
+        return {
+            layer: self._embedding(layer, np.concatenate(parts), samples)
+            for layer, parts in pieces.items()
+        }
 
+    def follow(
+        self, blocks: Iterable[np.ndarray], layers: Iterable[str]
+    ) -> Iterator[dict[str, Embedding]]:
+        """What `listen` says, while the waveform still comes: each step of the deepest layer as
+        soon as the last sample that it hears is there, and the others' with it.
+
+        The steps are those of `listen`, with the same times and, within the rounding of floats (it
+        cuts the waveform otherwise), the same values.
+
+        Args:
+            blocks: as in `listen`; they may go on for ever.
+
+        Yields:
+            By layer the steps that are new, perhaps none, as an `Embedding` whose `duration` is
+            what has been heard so far.
+
+        Raises:
+            ValueError: as `listen` does.
+        """
+        layers = self._known(layers)
+        given = dict.fromkeys(layers, 0)
+        for steps, samples in self._hear(blocks, layers, chunk_samples=1):
+            yield {
+                layer: self._embedding(layer, values, samples, given[layer])
+                for layer, values in steps.items()
+            }
+            for layer, values in steps.items():
+                given[layer] += len(values)
+
+    def _known(self, layers: Iterable[str]) -> tuple[str, ...]:
         layers = tuple(layers)
         for layer in layers:
             if layer not in self.layers:
                 raise ValueError(f"no layer {layer!r}; choose one of {', '.join(self.layers)}")
+        return layers
+
+    def _hear(
+        self, blocks: Iterable[np.ndarray], layers: tuple[str, ...], chunk_samples: int
+    ) -> Iterator[tuple[dict[str, np.ndarray], int]]:
+        """Yield the steps of the next chunk, by layer, and how many samples have come so far."""
+        from trainer.network import tile_to
+
         shortest = max(map(self._shortest, layers))
         samples = 0
 
@@ -223,12 +279,15 @@ class TrainedSoundNet:
             if head is not None:
                 yield tile_to(head, shortest)
 
-        heard = {}
-        for layer, values in self.activations(long_enough(), layers).items():
-            values = values[: self._steps(layer, len(values), max(samples, shortest))]
-            timeline = self._timeline(layer, len(values), samples)
-            heard[layer] = Embedding(**timeline, layer=layer, values=values)
-        return heard
+        given = dict.fromkeys(layers, 0)
+        for steps, last in self._activations(long_enough(), layers, chunk_samples):
+            for layer, values in steps.items():
+                if last:
+                    all_steps = given[layer] + len(values)
+                    wanted = self._steps(layer, all_steps, max(samples, shortest))
+                    steps[layer] = values[: max(0, wanted - given[layer])]
+                given[layer] += len(values)
+            yield steps, samples
 
     def activations(
         self, blocks: Iterable[np.ndarray], layers: Iterable[str]
@@ -242,15 +301,20 @@ class TrainedSoundNet:
             ValueError: no such layer, or the waveform is too short for one of them.
         """
         layers = tuple(layers)
+        found = [steps for steps, _ in self._activations(blocks, layers, chunks.CHUNK_SAMPLES)]
+        return {layer: np.concatenate([steps[layer] for steps in found]) for layer in layers}
+
+    def _activations(
+        self, blocks: Iterable[np.ndarray], layers: tuple[str, ...], chunk_samples: int
+    ) -> Iterator[tuple[dict[str, np.ndarray], bool]]:
+        """As `chunks.activations`."""
         if layers not in self._features:
             self._features[layers] = self.network.features(layers)
             # Where there is a GPU, Keras would have XLA compile it anew for each length of sound.
             self._features[layers].jit_compile = False
+        rows = {layer: self._row(layer) for layer in layers}
         return chunks.activations(
-            self._features[layers],
-            self.network.architecture,
-            {layer: self._row(layer) for layer in layers},
-            blocks,
+            self._features[layers], self.network.architecture, rows, blocks, chunk_samples
         )
 
     def _row(self, layer: str) -> str:
@@ -285,17 +349,31 @@ class TrainedSoundNet:
                 steps -= 1
         return steps
 
-    def _timeline(self, layer: str, steps: int, samples: int) -> dict:
+    def _embedding(
+        self, layer: str, values: np.ndarray, samples: int, first: int = 0
+    ) -> Embedding:
+        """The steps from `first` on of what a layer says of a sound of so many samples."""
         row, architecture = self._row(layer), self.network.architecture
         tiled = samples < self._shortest(layer)
-        centres = architecture.output_centres(row, steps)
-        return {
-            "times": np.array([samples / 2]) / SAMPLE_RATE if tiled else centres / SAMPLE_RATE,
-            "hop_seconds": architecture.hop(row) / SAMPLE_RATE,
-            "hears_seconds": architecture.receptive_field(row) / SAMPLE_RATE,
-            "duration": samples / SAMPLE_RATE,
-            "tiled": tiled,
-        }
+        centres = architecture.output_centres(row, first + len(values))[first:]
+        return Embedding(
+            times=(np.array([samples / 2]) if tiled else centres) / SAMPLE_RATE,
+            hop_seconds=architecture.hop(row) / SAMPLE_RATE,
+            hears_seconds=architecture.receptive_field(row) / SAMPLE_RATE,
+            duration=samples / SAMPLE_RATE,
+            tiled=tiled,
+            layer=layer,
+            values=values,
+        )
+
+
+def _prediction(logits: Embedding, classes: tuple[str, ...]) -> Prediction:
+    values = np.exp(logits.values - logits.values.max(axis=1, keepdims=True))
+    return Prediction(
+        **{part.name: getattr(logits, part.name) for part in fields(Timeline)},
+        classes=classes,
+        probabilities=values / values.sum(axis=1, keepdims=True),
+    )
 
 
 def _blocks(source, sample_rate: int | None, channels: str) -> Iterable[np.ndarray]:

@@ -19,8 +19,10 @@ def test_pieces_give_what_the_whole_gives(lively_model, noise, seconds, chunk_sa
     features = lively_model.network.features(layers)
     waveform = noise(seconds)
 
-    pieces = chunks.activations(features, architecture, layers, [waveform], chunk_samples)
+    found = list(chunks.activations(features, architecture, layers, [waveform], chunk_samples))
 
+    assert [last for _, last in found] == [False] * (len(found) - 1) + [True]
+    pieces = {layer: np.concatenate([steps[layer] for steps, _ in found]) for layer in layers}
     whole = features.predict_on_batch(waveform[np.newaxis])
     for layer in layers:
         assert pieces[layer].shape == whole[layer][0].shape, layer
