@@ -111,6 +111,29 @@ def open_file(path: str | os.PathLike, limits: Limits, **options) -> ffmpeg.node
     )
 
 
+def open_pipe(limits: Limits) -> ffmpeg.nodes.FilterableStream:
+    """An input of ffmpeg-python for what comes on ffmpeg's standard input (`stdin` of `run`)."""
+    return ffmpeg.input(
+        "pipe:0",
+        protocol_whitelist="pipe",
+        format_whitelist=FORMATS,
+        max_pixels=limits.max_pixels,
+        threads=1,
+    )
+
+
+def open_raw_pipe(kind: str, sample_rate: int, channels: int) -> ffmpeg.nodes.FilterableStream:
+    """The same for bare samples, of a kind that ffmpeg knows, as "s16le"."""
+    return ffmpeg.input(
+        "pipe:0",
+        protocol_whitelist="pipe",
+        format=kind,
+        ar=int(sample_rate),
+        ac=channels,
+        threads=1,
+    )
+
+
 class Report:
     """What ffmpeg says on stderr: its dump of the input, and the last of its errors."""
 

@@ -45,10 +45,12 @@ def sound_output(
     channels: str,
     early: float = 0.0,
     seconds: float | None = None,
+    at_once: bool = False,
 ) -> ffmpeg.nodes.OutputStream:
     """The output of the first audio stream: FLV with 16-bit mono samples, 22,050 a second.
 
     What lies before `early` is dropped, and the clock is 0 there; all of it, or so many seconds.
+    at_once: each packet is written as soon as it is there.
 
     FLV, because each of its small packets carries its time stamp: ffmpeg starts its filters anew
     when a stream changes its form midway, and raw samples would not say where they belong.
@@ -71,7 +73,7 @@ def sound_output(
         acodec="pcm_s16le",
         format="flv",
         flvflags="no_duration_filesize",
-        flush_packets=0,  # many packets a write
+        flush_packets=int(at_once),  # else many packets a write
         map_metadata=-1,
     )
 

@@ -82,7 +82,7 @@ def _file_blocks(
     path: str | os.PathLike, block_seconds: float, channels: str, limits: Limits
 ) -> Iterator[np.ndarray]:
     source = process.open_file(path, limits)
-    return _blocks(source, str(path), block_seconds, channels, limits)
+    return sound_blocks(source, str(path), block_seconds, channels, limits)
 
 
 def _array_blocks(
@@ -94,18 +94,11 @@ def _array_blocks(
         yield _as_ffmpeg_would(array[:, 0], limits)  # to start it takes longer than this
         return
     kind = {"i2": "s16le", "i4": "s32le", "f4": "f32le"}[array.dtype.str[1:]]
-    source = ffmpeg.input(
-        "pipe:0",
-        protocol_whitelist="pipe",
-        format=kind,
-        ar=int(sample_rate),
-        ac=array.shape[1],
-        threads=1,
-    )
+    source = process.open_raw_pipe(kind, sample_rate, array.shape[1])
     with tempfile.TemporaryFile() as file:  # a pipe would have to be fed while the result is read
         array.astype(array.dtype.newbyteorder("<")).tofile(file)
         file.seek(0)
-        yield from _blocks(source, "the array", 60.0, channels, limits, file)
+        yield from sound_blocks(source, "the array", 60.0, channels, limits, file)
 
 
 def _as_ffmpeg_would(sound: np.ndarray, limits: Limits) -> np.ndarray:
@@ -159,19 +152,25 @@ def _checked(array: np.ndarray, sample_rate: int) -> np.ndarray:
     return array
 
 
-def _blocks(
+def sound_blocks(
     source: ffmpeg.nodes.FilterableStream,
     name: str,
     block_seconds: float,
     channels: str,
     limits: Limits,
     stdin: IO[bytes] | None = None,
+    at_once: bool = False,
 ) -> Iterator[np.ndarray]:
-    """Yield int16 (samples,), each of block_seconds but for the last."""
+    """Yield an input's sound, int16 (samples,), each of block_seconds but for the last.
+
+    name: what the input is called in errors
+    stdin: what the input reads, where that is a pipe
+    at_once: ffmpeg is to give sound as soon as it has it, not much at a time
+    """
     report, sound, block, at = process.Report(), Sound(), round(block_seconds * SAMPLE_RATE), 0
 
     def outputs(address: str) -> ffmpeg.nodes.OutputStream:
-        return sound_output(source, address, channels)
+        return sound_output(source, address, channels, at_once=at_once)
 
     def check() -> None:
         check_length(read_report(report), report, 0.0, None, limits)

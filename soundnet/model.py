@@ -133,6 +133,14 @@ class TrainedSoundNet:
         """The names that `embed` takes: layers from the waveform up, then heads (logits)."""
         return (*self.network.architecture.names, *self.heads)
 
+    def hop_seconds(self, layer: str) -> float:
+        """From one step of a layer to the next."""
+        return self.network.architecture.hop(self._row(layer)) / SAMPLE_RATE
+
+    def hears_seconds(self, layer: str) -> float:
+        """How much sound a step of a layer hears."""
+        return self.network.architecture.receptive_field(self._row(layer)) / SAMPLE_RATE
+
     def predict(
         self,
         source: str | os.PathLike | np.ndarray,
@@ -210,13 +218,13 @@ class TrainedSoundNet:
             ValueError: no such layer, or nothing to hear.
         """
         layers = self._known(layers)
-        pieces: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
-        for steps, samples in self._hear(blocks, layers, chunks.CHUNK_SAMPLES):
-            for layer, values in steps.items():
-                pieces[layer].append(values)
+        found = list(self._hear(blocks, layers, chunks.CHUNK_SAMPLES))
+        _, samples = found[-1]
         return {
-            layer: self._embedding(layer, np.concatenate(parts), samples)
-            for layer, parts in pieces.items()
+            layer: self._embedding(
+                layer, np.concatenate([steps[layer] for steps, _ in found]), samples
+            )
+            for layer in layers
         }
 
     def follow(
@@ -349,17 +357,15 @@ class TrainedSoundNet:
                 steps -= 1
         return steps
 
-    def _embedding(
-        self, layer: str, values: np.ndarray, samples: int, first: int = 0
-    ) -> Embedding:
+    def _embedding(self, layer: str, values: np.ndarray, samples: int, first: int = 0) -> Embedding:
         """The steps from `first` on of what a layer says of a sound of so many samples."""
         row, architecture = self._row(layer), self.network.architecture
         tiled = samples < self._shortest(layer)
         centres = architecture.output_centres(row, first + len(values))[first:]
         return Embedding(
             times=(np.array([samples / 2]) if tiled else centres) / SAMPLE_RATE,
-            hop_seconds=architecture.hop(row) / SAMPLE_RATE,
-            hears_seconds=architecture.receptive_field(row) / SAMPLE_RATE,
+            hop_seconds=self.hop_seconds(layer),
+            hears_seconds=self.hears_seconds(layer),
             duration=samples / SAMPLE_RATE,
             tiled=tiled,
             layer=layer,
