@@ -7,10 +7,32 @@ model.predict("street.mp4")["places"].top(5)  # scenes, every 2.97 s
 model.embed("street.mp4").values              # float32 (steps, 256), every 0.37 s
 ```
 
-Importing this package loads nothing heavy: TensorFlow comes with the first use of `load_model`.
+Importing this package loads nothing: NumPy comes with the first name that is asked of it,
+TensorFlow with the first use of `load_model`.
 """
 
-from soundnet.model import Embedding, Prediction, TrainedSoundNet, load_model
-from soundnet.weights import WeightsError
+import importlib
+from typing import TYPE_CHECKING
 
-__all__ = ["Embedding", "Prediction", "TrainedSoundNet", "WeightsError", "load_model"]
+if TYPE_CHECKING:
+    from soundnet.model import Embedding, Prediction, TrainedSoundNet, load_model
+    from soundnet.pooling import Windows, pool
+    from soundnet.weights import WeightsError
+
+__all__ = [
+    "Embedding",
+    "Prediction",
+    "TrainedSoundNet",
+    "WeightsError",
+    "Windows",
+    "load_model",
+    "pool",
+]
+
+_FROM = {"Windows": "pooling", "pool": "pooling", "WeightsError": "weights"}
+
+
+def __getattr__(name: str):
+    if name not in __all__:
+        raise AttributeError(f"module 'soundnet' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"soundnet.{_FROM.get(name, 'model')}"), name)

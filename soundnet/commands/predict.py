@@ -68,6 +68,9 @@ def _raw(text: str) -> tuple[int, int]:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from soundnet.bulk import workers
+
+    workers.use_threads()
     if args.follow:
         from soundnet.commands import follow
 
