@@ -18,8 +18,11 @@ CORE = [
     "protobuf>=4.25",  # the records (tf.train.Example)
     "soundfile>=0.13",  # libsndfile: writes FLAC and MP3 as records store them
     "miniaudio>=1.71",  # dr_flac and dr_mp3: decode them more than twice as fast
+    "h5py>=3.10",  # tables of embeddings as HDF5 (Keras needs it too)
     "rich>=13",  # tables, progress bars (Keras needs it too)
 ]
+# Tables of embeddings as Parquet (`soundnet embed --output all.parquet`).
+PARQUET = ["pyarrow>=14"]  # reads and writes them; 149 MB, so not in the core; Beam brings it
 # Training: TensorBoard.
 TRAIN = [
     "tensorboard>=2.17,<2.18",  # the training's curves
@@ -94,8 +97,9 @@ setup(
         "evaluation": EVALUATION,
         "export": EXPORT,
         "gpu": GPU,
-        "all": TRAIN + PIPELINE + DATAFLOW + S3 + EVALUATION + EXPORT,
-        "dev": TRAIN + PIPELINE + DATAFLOW + S3 + EVALUATION + EXPORT + DEV,
+        "parquet": PARQUET,
+        "all": TRAIN + PIPELINE + DATAFLOW + S3 + EVALUATION + EXPORT + PARQUET,
+        "dev": TRAIN + PIPELINE + DATAFLOW + S3 + EVALUATION + EXPORT + PARQUET + DEV,
     },
     entry_points={"console_scripts": ["soundnet=soundnet.cli:main"]},
 )

@@ -31,8 +31,9 @@ class Timeline:
         hop_seconds: from one step to the next.
         hears_seconds: how much sound a step hears.
         duration: seconds of the sound.
-        tiled: the sound was shorter than one step needs; it was repeated up to that length, and its
-            one step is placed at its middle.
+        tiled: the sound was shorter than one step needs; it was repeated up to that length (or to
+            what another layer needs that was asked for with it), and what it gives is placed at its
+            middle.
     """
 
     times: np.ndarray
@@ -363,7 +364,7 @@ class TrainedSoundNet:
         tiled = samples < self._shortest(layer)
         centres = architecture.output_centres(row, first + len(values))[first:]
         return Embedding(
-            times=(np.array([samples / 2]) if tiled else centres) / SAMPLE_RATE,
+            times=(np.full(len(values), samples / 2) if tiled else centres) / SAMPLE_RATE,
             hop_seconds=self.hop_seconds(layer),
             hears_seconds=self.hears_seconds(layer),
             duration=samples / SAMPLE_RATE,

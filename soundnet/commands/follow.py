@@ -27,9 +27,9 @@ def run(args: argparse.Namespace) -> int:
     elif name == STDIN:
         source = sys.stdin.buffer
     model = load_model(args.weights)
-    blocks = _Clocked(media.stream_live(source, media.Raw(*args.raw) if args.raw else None))
     told = False
     try:
+        blocks = _Clocked(media.stream_live(source, media.Raw(*args.raw) if args.raw else None))
         with contextlib.closing(model.predict_live(blocks)) as predictions:
             for heads in predictions:
                 any_head = next(iter(heads.values()))

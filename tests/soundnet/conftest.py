@@ -49,6 +49,14 @@ def lively_model(request) -> soundnet.TrainedSoundNet:
     return soundnet.TrainedSoundNet(lively(request.param), "lively")
 
 
+@pytest.fixture(scope="session")
+def small_weights(tmp_path_factory) -> Path:
+    """A lively network of 8 layers with small heads, as a `.keras` file."""
+    path = tmp_path_factory.mktemp("small") / "small.keras"
+    lively(8).save(path)
+    return path
+
+
 @pytest.fixture
 def noise():
     """noise(seconds): a waveform of that length, the same each time."""

@@ -8,8 +8,11 @@ import http.server
 import io
 import os
 import pickle
+import subprocess
+import sys
 import threading
 import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -245,6 +248,72 @@ def test_an_address_is_fetched_once_and_checked(server, tmp_path, monkeypatch):
         weights.resolve(f"{server}/y.keras#sha256={'0' * 64}")
     with pytest.raises(WeightsError, match="404"):
         weights.resolve(f"{server}/none.keras#sha256={'1' * 64}")
+
+
+def test_what_is_damaged_in_the_cache_is_fetched_again(server, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
+    (tmp_path / "www" / "x.keras").write_bytes(b"some weights")
+    address = f"{server}/x.keras#sha256={hashlib.sha256(b'some weights').hexdigest()}"
+    path = weights.resolve(address)
+    path.write_bytes(b"some wei")
+    assert weights.resolve(address).read_bytes() == b"some weights"
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert capsys.readouterr().out == ""  # that is for results
+
+
+def test_without_a_network_it_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    with pytest.raises(WeightsError, match="Without a network, fetch the file elsewhere"):
+        weights.resolve(f"http://127.0.0.1:9/x.keras#sha256={'0' * 64}")
+
+
+FETCH = "import sys; from soundnet import weights; print(weights.resolve(sys.argv[1]).read_bytes())"
+
+
+@pytest.mark.slow
+def test_two_processes_fetch_at_once(tmp_path, monkeypatch):
+    """A server that gives the file slowly: both are at it together, and both get it whole."""
+    content = bytes(range(256)) * 40
+    together = threading.Barrier(2, timeout=60)
+
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[:5000])
+            self.wfile.flush()
+            together.wait()  # half of it is there, of each
+            self.wfile.write(content[5000:])
+
+        def log_message(self, *_):
+            pass
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as httpd:
+        threading.Thread(target=httpd.serve_forever, args=(0.05,), daemon=True).start()
+        url = f"http://127.0.0.1:{httpd.server_port}/x.keras"
+        command = [sys.executable, "-c", FETCH]
+        command += [f"{url}#sha256={hashlib.sha256(content).hexdigest()}"]
+        environment = {**os.environ, "PYTHONPATH": str(Path(weights.__file__).parents[1])}
+        running = [
+            subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) for _ in range(2)
+        ]
+        said = [process.communicate(timeout=120)[0] for process in running]
+        httpd.shutdown()
+    assert said == [f"{content!r}\n".encode()] * 2
+    assert len(list((tmp_path / "models").iterdir())) == 1
+
+
+def test_other_numbers_by_the_name_published_are_refused(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    weights.published_path().parent.mkdir()
+    weights.published_path().write_bytes(small.read_bytes())
+    with pytest.raises(WeightsError, match="other numbers than the published .*weights fetch"):
+        weights.load_network("published")
+    weights.published_path().write_bytes(small.read_bytes()[:-1000])
+    with pytest.raises(WeightsError, match="Get it anew with `soundnet weights fetch`"):
+        weights.load_network("published")
 
 
 @pytest.mark.parametrize("fragment", ["", "#sha256=abc", f"#md5={'0' * 64}", f"#{'0' * 64}"])
