@@ -44,7 +44,8 @@ class Progress:
     def sound(self) -> str:
         """How much sound, and how fast."""
         passed = max(time.monotonic() - self._started, 1e-9)
-        return f"{self.seconds / 3600:.2f} h of sound, {self.seconds / passed:.0f} x real time"
+        speed = self.seconds / passed
+        return f"{self.seconds / 3600:.2f} h of sound, {speed:.{speed < 10:d}f} x real time"
 
     def __enter__(self) -> Progress:
         if self._bar:

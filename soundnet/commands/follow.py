@@ -26,10 +26,10 @@ def run(args: argparse.Namespace) -> int:
         source = media.Microphone(args.microphone)
     elif name == STDIN:
         source = sys.stdin.buffer
-    model = load_model(args.weights)
     told = False
     try:
         blocks = _Clocked(media.stream_live(source, media.Raw(*args.raw) if args.raw else None))
+        model = load_model(args.weights)
         with contextlib.closing(model.predict_live(blocks)) as predictions:
             for heads in predictions:
                 any_head = next(iter(heads.values()))

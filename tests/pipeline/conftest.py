@@ -316,7 +316,7 @@ def only_public(tmp_path_factory):
     def only(*addresses: str) -> Iterator[None]:
         folder = tmp_path_factory.mktemp("site")
         rule = f"guard.is_public = lambda address: address in {addresses}"
-        (folder / "sitecustomize.py").write_text(f"from pipeline.downloads import guard\n{rule}\n")
+        (folder / "sitecustomize.py").write_text(f"from media import guard\n{rule}\n")
         paths = [str(folder), str(Path(__file__).resolve().parents[2])]
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PYTHONPATH", os.pathsep.join(paths))

@@ -145,18 +145,17 @@ def test_a_table_has_the_numbers_of_the_files_and_grows(embed, sounds, ending):
 @pytest.mark.slow
 def test_one_by_one_or_several_at_a_time_the_bytes_are_the_same(embed, sounds, data_dir):
     """Also in another order, and beside other sounds."""
-    assert embed("sounds", "--output", "one")[0] == 0
-    more = f"{data_dir}/esc10/audio/2-*.ogg"
+    more = f"{data_dir}/esc10/audio/2-1*.ogg"
     names = [f"sounds/more/{VIDEO}", f"sounds/{DOG}", more, f"sounds/{CLOCK}"]
-    assert embed(*names, "--output", "two", "--processes", 2)[0] == 0
-    assert embed("sounds", "--output", "one.parquet")[0] == 0
-    assert embed("sounds", "--output", "two.parquet", "--processes", 2)[0] == 0
-    one, two = content(Path("one")), content(Path("two"))
+    assert embed("sounds", "--output", "one")[0] == 0
+    assert embed(*names, "--output", "other")[0] == 0
+    one, other = content(Path("one")), content(Path("other"))
+    assert len(other) > 10
     for name in (DOG, CLOCK):
-        assert one[f"{name}.npz"] == two[f"{name}.npz"]
-    assert one[f"more/{VIDEO}.npz"] == two[f"{VIDEO}.npz"]
-    assert len(two) > 40
-    assert Path("one.parquet").read_bytes() == Path("two.parquet").read_bytes()
+        assert one[f"{name}.npz"] == other[f"{name}.npz"]
+    assert one[f"more/{VIDEO}.npz"] == other[f"{VIDEO}.npz"]
+    assert embed(*names, "--output", "two", "--processes", 2)[0] == 0
+    assert content(Path("two")) == other
 
 
 @pytest.mark.slow
@@ -204,14 +203,14 @@ def started(arguments, **options) -> subprocess.Popen:
 def test_killed_at_any_moment_it_goes_on_and_the_table_is_the_same(
     sounds, data_dir, small_weights, embed
 ):
-    names = [f"{data_dir}/esc10/audio/{n}-*.ogg" for n in (1, 2)]
+    names = [f"{data_dir}/esc10/audio/1-*.ogg"]
     assert embed(*names, "--output", "whole.parquet")[0] == 0
     rng, kills = random.Random(6), 0
-    for _ in range(3):
+    for _ in range(2):
         running = started([*names, "--output", "killed.parquet", "--weights", small_weights])
         parts = Path("killed.parquet.parts")
         there = len(list(parts.glob("*.npz"))) if parts.is_dir() else 0
-        wanted = there + rng.randrange(1, 20)
+        wanted = there + rng.randrange(1, 15)
         while running.poll() is None and len(list(parts.glob("*.npz"))) < wanted:
             time.sleep(0.01)
         kills += running.poll() is None
@@ -219,7 +218,7 @@ def test_killed_at_any_moment_it_goes_on_and_the_table_is_the_same(
         running.communicate()
         for part in parts.glob("*.npz"):
             np.load(part)["embeddings"]  # whole
-    assert kills == 3
+    assert kills == 2
     code, out, _ = embed(*names, "--output", "killed.parquet")
     assert code == 0
     assert " there already" in out
@@ -228,9 +227,8 @@ def test_killed_at_any_moment_it_goes_on_and_the_table_is_the_same(
 
 @pytest.mark.slow
 def test_a_process_that_dies_takes_one_sound_with_it(sounds, data_dir, small_weights):
-    names = [f"{data_dir}/esc10/audio/{n}-*.ogg" for n in (1, 2)]
     arguments = ["--output", "out", "--processes", 2, "--weights", small_weights]
-    running = started([*names, *arguments])
+    running = started([f"{data_dir}/esc10/audio/1-*.ogg", *arguments])
     while running.poll() is None and not any(Path("out").glob("*.npz")):
         time.sleep(0.01)
     children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()

@@ -23,7 +23,9 @@ from soundnet.model import TrainedSoundNet
 VIDEO = "videos/0500d23ded62.mp4"
 
 
-@pytest.mark.parametrize("seconds", [0.5, 11, 12.6, 31])
+@pytest.mark.parametrize(
+    "seconds", [12.6, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.5, 11, 31))]
+)
 def test_steps_that_come_one_by_one_are_those_of_the_whole(
     lively_model: TrainedSoundNet, noise, seconds
 ):
