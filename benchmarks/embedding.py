@@ -16,6 +16,7 @@ rounds, each round all of them; given is the median round of each, and what the 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import statistics
 import subprocess
 import sys
@@ -32,18 +33,25 @@ import media
 from benchmarks import machine
 from benchmarks.memory import Memory
 from schemas.waveform import SAMPLE_RATE, WAVEFORM_PEAK
+from soundnet.bulk import sources
 
 LENGTHS = {"20_s_files": 20.0, "5_s_files": 5.0, "one_file": None}
 
 
 def sound(folder: Path, seconds: float) -> Iterator[np.ndarray]:
     """The sounds of a folder, one after the other, again and again; -1..1."""
-    waveforms = [media.load_waveform(path) for path in sorted(folder.iterdir()) if path.is_file()]
     wanted = round(seconds * SAMPLE_RATE)
     while wanted:
-        for waveform in waveforms:
-            yield waveform[:wanted] / WAVEFORM_PEAK
-            wanted -= len(waveform[:wanted])
+        before = wanted
+        for source in sources.find([str(folder)]):
+            with contextlib.suppress(media.MediaError):  # one without sound
+                waveform = media.load_waveform(source.name)[:wanted]
+                yield waveform / WAVEFORM_PEAK
+                wanted -= len(waveform)
+            if not wanted:
+                return
+        if wanted == before:
+            sys.exit(f"there is no sound in {folder}")
 
 
 def write(folder: Path, blocks: Iterator[np.ndarray], length: float | None) -> int:
