@@ -9,6 +9,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
@@ -160,20 +161,22 @@ class _Process:
 
 
 def _serve(connection: Connection, make: Callable[[], Worker], processes: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits,
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # which then ends this one: tidy up
     use_threads(processes)
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # a GPU is for all of them
     try:
         worker = make()
     except Exception as error:  # noqa: BLE001 (raised there)
         connection.send(error)
         return
-    connection.send(worker.facts)
-    while True:
-        try:
+    answer = worker.facts
+    # Until who started this has no more, or is gone.
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
+            connection.send(answer)
             task = connection.recv()
-        except EOFError:  # who started this is gone
-            return
-        try:
-            connection.send(worker(task))
-        except OSError as error:  # what it makes can't be written: the others couldn't either
-            connection.send(error)
+            try:
+                answer = worker(task)
+            except OSError as error:  # what it makes can't be written: the others couldn't either
+                answer = error

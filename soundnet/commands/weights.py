@@ -36,7 +36,7 @@ def _fetch(args: argparse.Namespace) -> int:
         try:
             weights.load_network(weights.PUBLISHED)
         except weights.WeightsError as error:
-            options.complain(f"{error} They are fetched anew.")
+            options.complain(f"{error} Doing so now.")
         else:
             print(f"already at {weights.published_path()}")
             return 0

@@ -91,8 +91,11 @@ def test_import_makes_the_published_name_work(published_source, capsys):
 
 
 @pytest.mark.slow
-def test_fetch_downloads_and_imports(published_source, capsys):
+def test_fetch_downloads_and_imports_also_in_place_of_what_is_damaged(published_source, capsys):
+    weights.published_path().parent.mkdir(parents=True)
+    weights.published_path().write_bytes(b"PK damaged")
     assert main(["weights", "fetch"]) == 0
+    assert "Doing so now." in capsys.readouterr().err
     assert soundnet.load_model().heads["places"][0] == "/a/abbey"
 
 
