@@ -135,11 +135,12 @@ def main() -> None:
     result: dict[str, object] = {"hours": args.hours, "files": counts, "rounds": args.rounds}
     for program in commands(args):
         startup = statistics.median(found["seconds"] for found in taken[program, "startup"])
-        result[program] = {"startup_seconds": startup}
+        figures: dict[str, object] = {"startup_seconds": startup}
+        result[program] = figures
         for name in counts:
             rounds = sorted(taken[program, name], key=lambda found: found["seconds"])
             median = rounds[len(rounds) // 2]
-            result[program][name] = {
+            figures[name] = {
                 "times_real_time": round(seconds / median["seconds"]),
                 "all_rounds_seconds": [found["seconds"] for found in rounds],
                 **median,

@@ -100,7 +100,7 @@ def main() -> None:
     args = parser.parse_args()
     if not weights.published_path().is_file():
         parser.error("the published weights are wanted: soundnet weights fetch")
-    result = {}
+    result: dict[str, object] = {}
     for extras in args.extras:
         result[extras] = measure(args.python, "" if extras == "none" else extras, args.sound)
         print(f"{extras}: {result[extras]}", file=sys.stderr)

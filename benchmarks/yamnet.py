@@ -36,6 +36,7 @@ def main() -> None:
         command += ["-ac", "1", "-ar", str(RATE), "-f", "f32le", "pipe:1"]
         parts = []
         with subprocess.Popen(command, stdout=subprocess.PIPE) as decoder:
+            assert decoder.stdout is not None
             while data := decoder.stdout.read(BLOCK * 4):
                 sound = np.frombuffer(data, np.float32)
                 if len(sound) != length:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,8 @@ from schemas.waveform import SAMPLE_RATE
 from soundnet import chunks, weights
 
 if TYPE_CHECKING:
+    import keras
+
     from trainer.network import SoundNet
 
 
@@ -122,7 +124,7 @@ class TrainedSoundNet:
         self.network = network
         self.name = name
         self.sha256 = weights.weights_sha256(network)
-        self._features: dict[tuple[str, ...], object] = {}
+        self._features: dict[tuple[str, ...], keras.Model] = {}
 
     @property
     def heads(self) -> dict[str, tuple[str, ...]]:
@@ -167,7 +169,9 @@ class TrainedSoundNet:
         heard = self.listen(_blocks(source, sample_rate, channels), heads)
         return {name: _prediction(logits, heads[name]) for name, logits in heard.items()}
 
-    def predict_live(self, blocks: Iterable[np.ndarray]) -> Iterator[dict[str, Prediction]]:
+    def predict_live(
+        self, blocks: Iterable[np.ndarray]
+    ) -> Generator[dict[str, Prediction], None, None]:
         """What `predict` says, while the sound still comes; see `follow`.
 
         Yields:
@@ -275,7 +279,7 @@ class TrainedSoundNet:
 
         def long_enough():
             nonlocal samples
-            head = np.zeros(0, np.float32)
+            head: np.ndarray | None = np.zeros(0, np.float32)
             for block in blocks:
                 samples += len(block)
                 if head is None:

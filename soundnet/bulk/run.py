@@ -8,12 +8,12 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from math import nan
 from pathlib import Path
 
 import media
+from schemas.waveform import SAMPLE_RATE
 from soundnet.bulk import addresses, records, sources, tables, workers
 from soundnet.bulk.records import Identity, Made, Record
 from soundnet.bulk.sources import NoSource, Source
@@ -117,21 +117,20 @@ class Ear:
         self.pooling, self.windows = pooling, windows
         self.write, _ = records.FORMATS[format]
         self.allow_local_network = allow_local_network
-        hop, hears = self.model.hop_seconds(layer), self.model.hears_seconds(layer)
-        if windows and windows.seconds < hop:
+        step = self.model.hop_seconds(layer)
+        if windows and windows.samples < round(step * SAMPLE_RATE):
             raise UsageError(
-                f"a window of {windows.seconds:g} s is shorter than the {hop:.3f} s from one step "
+                f"a window of {windows.seconds:g} s is shorter than the {step:.3f} s from one step "
                 f"of {layer} to the next; take a longer --window or a lower --layer"
             )
-        if pooling != "none":
-            hop = windows.hop_seconds if windows else nan
+        hop = step if pooling == "none" else windows.hop_seconds if windows else None
         self.facts = Made(
             layer=layer,
             pooling=pooling,
-            window_seconds=windows.seconds if windows else nan,
+            window_seconds=windows.seconds if windows else None,
             hop_seconds=hop,
             centred=bool(windows and windows.centred),
-            hears_seconds=hears,
+            hears_seconds=self.model.hears_seconds(layer),
             weights=self.model.name,
             weights_sha256=self.model.sha256,
         )
@@ -148,12 +147,14 @@ class Ear:
         except Exception as error:  # noqa: BLE001 (one sound must not end the run)
             return Failure(name, "error", f"{type(error).__name__}: {error}")
         self.write(task.target, record, self.facts)
-        return Done(name, *record.embeddings.shape, record.duration)
+        rows, numbers = record.embeddings.shape
+        return Done(name, rows, numbers, record.duration)
 
     def _record(self, task: Task) -> Record:
-        file = contextlib.nullcontext(task.path)
         if task.path is None:
             file = sources.opened(task.source, self.allow_local_network)
+        else:
+            file = contextlib.nullcontext(task.path)
         with file as path:
             embedding = self.model.embed(path, layer=self.facts.layer)
         if self.pooling != "none":
@@ -167,7 +168,7 @@ class Ear:
         )
 
 
-def run(request: Request) -> Iterator[Done | Skipped | Failure]:
+def run(request: Request) -> Generator[Done | Skipped | Failure, None, None]:
     """Embed what isn't yet, and say of each sound what came of it.
 
     Files are whole or not there, at any moment; a run that ends early is gone on with by asking for
@@ -200,7 +201,7 @@ def run(request: Request) -> Iterator[Done | Skipped | Failure]:
         if table is not None and request.overwrite:
             _empty(folder)
         log = stack.enter_context(
-            _Failures(failures_path(request.output), [sound.name for sound in request.sounds])
+            _Failures(failures_path(request.output), {sound.name for sound in request.sounds})
         )
         for sound in request.sounds:
             if isinstance(sound, NoSource):
@@ -330,9 +331,8 @@ class _Failures:
     Rows of an earlier run stay, but for the sounds that this one is to embed.
     """
 
-    def __init__(self, path: Path, asked: Sequence[str]) -> None:
+    def __init__(self, path: Path, asked: set[str]) -> None:
         before = path.read_text("utf-8").splitlines() if path.is_file() else []
-        asked = set(asked)
         self._path = path
         self._count = 0
         with records.written_whole(path) as file:

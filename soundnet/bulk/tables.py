@@ -5,6 +5,7 @@ A table is written anew, beside the old one, and then takes its place; a sound's
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -61,7 +62,7 @@ class Parquet:
     def facts(self, path: Path) -> tuple[list[Identity], Made]:
         with self._opened(path) as file:
             names = list(Identity.__dataclass_fields__)
-            found = {}
+            found: dict[tuple, None] = {}
             for group in range(file.num_row_groups):
                 columns = file.read_row_group(group, names).to_pydict().values()
                 found |= dict.fromkeys(zip(*columns, strict=True))
@@ -73,16 +74,16 @@ class Parquet:
                 yield from self._records(file.read_row_group(group))
 
     def write(self, path: Path, records: Iterable[Record], made: Made) -> None:
-        schema, writer = None, None
-        with written_whole(path) as out:
-            for some in _groups(records):
-                if schema is None:
-                    schema = self._schema(some[0].embeddings.shape[1], made)
-                    writer = self._parquet.ParquetWriter(
-                        out, schema, compression="zstd", use_dictionary=["source"]
-                    )
+        groups = _groups(records)
+        first = next(groups)
+        schema = self._schema(first[0].embeddings.shape[1], made)
+        options = {"compression": "zstd", "use_dictionary": ["source"]}
+        with (
+            written_whole(path) as out,
+            self._parquet.ParquetWriter(out, schema, **options) as writer,
+        ):
+            for some in itertools.chain([first], groups):
                 writer.write_table(self._table(some, schema))
-            writer.close()
 
     def _schema(self, numbers: int, made: Made):
         arrow = self._arrow
@@ -190,9 +191,9 @@ class HDF5:
                 for name, value in sound.items():
                     columns.setdefault(name, []).append(value)
                 total += rows
-            for name, values in columns.items():
+            for name, column in columns.items():
                 kind = h5py.string_dtype() if name == "source" else None
-                file.create_dataset(f"sources/{name}", data=values, dtype=kind)
+                file.create_dataset(f"sources/{name}", data=column, dtype=kind)
 
     @staticmethod
     def _append(file, name: str, values: np.ndarray) -> None:

@@ -13,7 +13,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Protocol, cast
 
 MAX_THREADS = 8
 """Threads of TensorFlow's that a process computes with, at most.
@@ -22,15 +22,16 @@ Up to here the number of threads changes no bit of an answer (`tests/soundnet/te
 16, TensorFlow adds up the heads in another order (6e-7 of the largest value).
 """
 
-Task, Answer, Facts = TypeVar("Task"), TypeVar("Answer"), TypeVar("Facts")
 
+class Worker(Protocol):
+    """What does the work: made once in a process, by calling what is handed to `Pool`.
 
-class Worker(Protocol[Task, Answer, Facts]):
-    """What does the work: made once in a process, by calling what is handed to `Pool`."""
+    facts: what is known of the work once it can begin.
+    """
 
-    facts: Facts
+    facts: Any
 
-    def __call__(self, task: Task) -> Answer: ...
+    def __call__(self, task: Any, /) -> Any: ...
 
 
 class WorkerDied(Exception):
@@ -43,7 +44,7 @@ def use_threads(processes: int = 1) -> None:
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(share))
 
 
-class Pool(Generic[Task, Answer, Facts]):
+class Pool:
     """Workers for tasks: one in this process, or several in processes of their own.
 
     Args:
@@ -71,15 +72,15 @@ class Pool(Generic[Task, Answer, Facts]):
                 self.close()
                 raise
 
-    def answers(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Answer | WorkerDied]]:
-        """Each task with what came of it, as they are done."""
+    def answers(self, tasks: Iterable) -> Iterator[tuple[Any, Any]]:
+        """Each task with what came of it, or a `WorkerDied`, as they are done."""
         if self._processes == 1:
             for task in tasks:
                 yield task, self._worker(task)
             return
         waiting = iter(tasks)
         idle = deque(self._running)
-        busy: dict[Connection, Task] = {}
+        busy: dict[Connection, Any] = {}
         while True:
             while idle:
                 try:
@@ -91,7 +92,8 @@ class Pool(Generic[Task, Answer, Facts]):
                 self._running[connection].send(task)
             if not busy:
                 return
-            for connection in wait(list(busy)):
+            for ready in wait(list(busy)):
+                connection = cast(Connection, ready)
                 task = busy.pop(connection)
                 try:
                     yield task, self._receive(connection)
@@ -150,7 +152,7 @@ class _Process:
         self.connection.close()
         self._process.join()
         code = self._process.exitcode
-        if code < 0:
+        if code is not None and code < 0:
             return f"the process that heard it ended by signal {-code} ({signal.strsignal(-code)})"
         return f"the process that heard it ended with exit code {code}"
 

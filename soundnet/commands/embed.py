@@ -142,7 +142,10 @@ def _request(args: argparse.Namespace):
 
     windows = None
     if args.hop:
-        windows = Windows(args.window or 1.0, args.hop, args.centre)
+        try:
+            windows = Windows(args.window or 1.0, args.hop, args.centre)
+        except ValueError as error:
+            raise run.UsageError(str(error)) from error
     elif args.window or args.centre:
         raise run.UsageError("--window and --centre go with --hop SECONDS")
     if args.hop and args.pooling == "none":

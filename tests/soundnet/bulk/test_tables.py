@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 
 import h5py
@@ -14,7 +13,7 @@ from soundnet.bulk import tables
 from soundnet.bulk.records import Identity, Made, Record
 from soundnet.bulk.tables import KINDS, Parquet, TableError
 
-MADE = Made("pool5", "none", math.nan, 8192 / 22050, False, 0.79, "published", "ab" * 32)
+MADE = Made("pool5", "none", None, 8192 / 22050, False, 0.79, "published", "ab" * 32)
 
 
 def record(name: str, rows: int) -> Record:

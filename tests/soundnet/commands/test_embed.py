@@ -285,6 +285,7 @@ def test_what_would_overwrite_itself_is_refused(embed, tmp_path):
     ("options", "why"),
     [
         (["--window", "1"], "--window and --centre go with --hop"),
+        (["--hop", "1e-9"], "1 sample at least is wanted"),
         (["--centre"], "--window and --centre go with --hop"),
         (["--hop", "1", "--pooling", "none"], "leave --hop away"),
         (["-", "--list", "-"], "standard input can be read once"),
