@@ -5,7 +5,8 @@
 For each set of extras (none, and `[all]`) an environment is made anew, this project installed into
 it by pip from whatever index it is set up for, and then, in it:
 
-  install_seconds          pip, with what is downloaded
+  install_seconds          pip, with what is downloaded; with extras in the versions of
+                           requirements.lock, for pip alone doesn't find any that fit in hours
   mib, packages            of what is installed, pip itself left out; `largest`, by folder, in MiB
   import_seconds           `import soundnet`, python's own start included (`python_seconds`)
   help_seconds             `soundnet --help`
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -41,7 +43,9 @@ def seconds(command: list[object], folder: Path) -> float:
         list(map(str, command)), cwd=folder, env=environment, capture_output=True, text=True
     )
     if done.returncode:
-        sys.exit(f"{' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr[-2000:]}")
+        sys.exit(
+            f"{' '.join(map(str, command))} failed:\n{done.stdout[-1000:]}{done.stderr[-2000:]}"
+        )
     return round(time.monotonic() - started, 2)
 
 
@@ -60,6 +64,12 @@ def sizes(packages: Path) -> dict[str, float]:
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
+def constraints() -> str:
+    """The versions of requirements.lock, without the hashes, which pip doesn't take here."""
+    lock = (ROOT / "requirements.lock").read_text("utf-8")
+    return "\n".join(re.findall(r"^[\w.-]+==[^\\\n]+", lock, re.MULTILINE)) + "\n"
+
+
 def measure(python: str, extras: str, sound: Path) -> dict[str, object]:
     """An environment with these extras, from nothing to embeddings."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -68,6 +78,9 @@ def measure(python: str, extras: str, sound: Path) -> dict[str, object]:
         there = folder / "venv" / "bin"
         source = f"{ROOT}[{extras}]" if extras else str(ROOT)
         pip = [there / "python", "-m", "pip", "install", "--disable-pip-version-check"]
+        if extras:
+            (folder / "constraints.txt").write_text(constraints())
+            pip += ["--constraint", "constraints.txt"]
         install = seconds([*pip, source], folder)
         (packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
         found = sizes(packages)
