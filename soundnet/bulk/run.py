@@ -184,6 +184,7 @@ def run(request: Request) -> Generator[Done | Skipped | Failure, None, None]:
     format = request.format if table is None else "npz"
     wanted = [sound for sound in request.sounds if isinstance(sound, Source)]
     targets = _targets(wanted, folder, format, table is not None)
+    processes = max(1, min(request.processes, len(wanted)))
     make = functools.partial(
         Ear,
         request.weights,
@@ -195,7 +196,7 @@ def run(request: Request) -> Generator[Done | Skipped | Failure, None, None]:
     )
     with contextlib.ExitStack() as stack:
         stack.enter_context(_alone(folder))
-        pool_of = stack.enter_context(workers.Pool(make, request.processes))
+        pool_of = stack.enter_context(workers.Pool(make, processes))
         made = pool_of.facts
         kept = _kept(table, request, made)
         if table is not None and request.overwrite:
