@@ -7,7 +7,8 @@ VARIANT ?= cpu
 BUILDER ?= docker
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help setup demo test test-slow flink-test image image-test lint format lock clean
+.PHONY: help setup demo test test-slow test-newest flink-test image image-test lint format hooks lock \
+  clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -21,15 +22,24 @@ $(VENV)/.installed: requirements.lock setup.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+$(VENV)-newest/.installed: .ci/newest.lock setup.py
+	$(PYTHON) -m venv $(VENV)-newest
+	$(VENV)-newest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --use-pep517 --require-hashes -r .ci/newest.lock
+	$(VENV)-newest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
 demo: setup ## real videos -> records -> a trained network -> a report, in demo/ (VIDEOS=folder or list)
 	$(BIN)/python -m reproduce --folder "demo/$(basename $(notdir $(VIDEOS:/=)))" \
 	  $(if $(VIDEOS),--videos "$(VIDEOS)")
 
-test: setup ## the fast tests (under 5 minutes on 2 cores)
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+test: setup ## the fast tests (under 5 minutes on 2 cores); COVERAGE=1 tells which lines they ran
+	$(BIN)/python -m pytest -n 2 -m "not slow" $(if $(COVERAGE),--cov --cov-report=term)
 
 test-slow: setup ## the slow tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m slow
+
+test-newest: $(VENV)-newest/.installed ## network and trainer with the newest TensorFlow, in .venv-newest
+	$(VENV)-newest/bin/python -m pytest -n 2 -m "not slow" tests/schemas tests/soundnet tests/trainer
 
 flink-test: setup ## the pipeline on a Flink cluster on this machine, a task manager killed (needs Java, Maven)
 	$(BIN)/python -m pytest -v -rs -m slow tests/pipeline/test_flink.py
@@ -50,6 +60,9 @@ format: setup ## put the code into shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+hooks: setup ## have git check formatting, lint and types before each commit
+	$(BIN)/pre-commit install
+
 # The images have the versions of requirements.lock, less what nothing of ours imports: Clang (only
 # building TensorFlow needs it) and Google's machine learning services. Without GPUs another build of
 # TensorFlow does, of less than half the size.
@@ -64,6 +77,8 @@ lock: ## solve the versions anew (needs uv)
 	  | $(FOR_IMAGE) --no-deps --generate-hashes - -o requirements-cpu.lock
 	$(FOR_IMAGE) -c requirements.lock --extra all --extra gpu setup.py | grep -vE '^($(UNUSED))==' \
 	  | $(FOR_IMAGE) --no-deps --generate-hashes - -o requirements-gpu.lock
+	$(UV) --universal --generate-hashes --override .ci/newest-overrides.txt --extra train \
+	  --extra pipeline --extra evaluation --extra export setup.py .ci/newest.in -o .ci/newest.lock
 
 clean: ## remove what was installed and made
-	rm -rf $(VENV) demo build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-newest demo build dist *.egg-info

@@ -70,6 +70,8 @@ DEV = [
     "gcp-storage-emulator>=2026.7",  # a Google Cloud Storage on this machine
     "ai-edge-litert>=2",  # runs LiteRT files as phones do
     "backports.strenum<1.3",  # it needs one; 1.3 is for Pythons before 3.11, which uv doesn't heed
+    "pre-commit>=4",  # lint before each commit
+    "pytest-cov>=6",  # which lines the tests ran
     "ruff==0.17.6",  # format and lint
     "mypy==2.4.1",  # type checks
 ]
