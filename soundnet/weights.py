@@ -20,7 +20,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -294,11 +294,17 @@ def published_bytes(source: Path) -> bytes:
 class _ArraysOnly(pickle.Unpickler):
     """Reads NumPy arrays, dictionaries, lists, tuples, strings and numbers; refuses all else."""
 
-    ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype"})
+    # The second is what NumPy calls the first from 2 on.
+    MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
+    ALLOWED: ClassVar = {
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+        **{(module, "_reconstruct"): np.empty(0).__reduce__()[0] for module in MODULES},
+    }
 
     def find_class(self, module: str, name: str):
-        if module in ("numpy", "numpy.core.multiarray") and name in self.ALLOWED:
-            return getattr(np.core.multiarray if name == "_reconstruct" else np, name)
+        if allowed := self.ALLOWED.get((module, name)):
+            return allowed
         raise WeightsError(f"the file asks for {module}.{name}; only NumPy arrays are read from it")
 
 
