@@ -174,7 +174,8 @@ def _judge(
     settings: Settings, networks: dict[str, str], data: Path, results: Path, commands: Commands
 ) -> list[Path]:
     """What the networks are worth; returns the pages of the evaluations that ended well."""
-    tasks = {results: ("hears", "--data", str(data), "--weights", networks["trained"])}
+    tasks: dict[Path, tuple[str, ...]] = {}
+    tasks[results] = ("hears", "--data", str(data), "--weights", networks["trained"])
     if settings.esc10:
         for name, weights in networks.items():
             task = ("esc10", "--data", str(settings.esc10), "--weights", weights)
