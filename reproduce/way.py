@@ -178,8 +178,8 @@ def _judge(
     tasks[results] = ("hears", "--data", str(data), "--weights", networks["trained"])
     if settings.esc10:
         for name, weights in networks.items():
-            task = ("esc10", "--data", str(settings.esc10), "--weights", weights)
-            tasks[results / name] = (*task, "--layers", *LAYERS)
+            words = ("esc10", "--data", str(settings.esc10), "--weights", weights)
+            tasks[results / name] = (*words, "--layers", *LAYERS)
     done = []
     for output, task in tasks.items():
         part = f"evaluate: {task[0]}" + (f", {output.name} network" if output != results else "")
