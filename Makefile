@@ -52,6 +52,7 @@ image-test: ## run inside the image what docs/image.md says
 	image/check "$(BUILDER)" "$(IMAGE)" $(RUN_FLAGS)
 
 lint: setup ## formatting, lint and types
+	@! git grep -nE '^(<{7}|>{7}) ' || { echo "a merge was left half done"; exit 1; }
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
