@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from pages import markdown
 from schemas.dataset_info import DatasetInfo
 from schemas.ledger import LedgerRow
 
@@ -48,12 +49,8 @@ def report(made: Made) -> str:
 
 
 def _table(head: tuple[str, ...], rows: list[tuple]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)
-
-
-def _cell(value: object) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")
+    cells = [[str(value) for value in row] for row in rows]
+    return "".join(f"{line}\n" for line in markdown.table(head, cells))
 
 
 def _data_set(made: Made) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, fields
@@ -107,7 +108,6 @@ class TrainedSoundNet:
     Attributes:
         network: the `trainer.network.SoundNet`.
         name: what it was loaded by.
-        sha256: of its weights (`soundnet.weights.weights_sha256`).
 
     Example:
 
@@ -123,8 +123,12 @@ class TrainedSoundNet:
     def __init__(self, network: SoundNet, name: str = "") -> None:
         self.network = network
         self.name = name
-        self.sha256 = weights.weights_sha256(network)
         self._features: dict[tuple[str, ...], keras.Model] = {}
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Of the network's weights, see `soundnet.weights.weights_sha256`."""
+        return weights.weights_sha256(self.network)
 
     @property
     def heads(self) -> dict[str, tuple[str, ...]]:

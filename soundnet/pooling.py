@@ -56,6 +56,15 @@ class Windows:
         """Samples from one window to the next."""
         return round(self.hop_seconds * SAMPLE_RATE)
 
+    def check_fits(self, layer: str, hop_seconds: float) -> None:
+        """Raise ValueError if windows are shorter than a layer's hop: often no step would lie in
+        one."""
+        if self.samples < round(hop_seconds * SAMPLE_RATE):
+            raise ValueError(
+                f"a window of {self.seconds:g} s is shorter than the {hop_seconds:.3f} s from one "
+                f"step of {layer} to the next; take a longer window or a lower layer"
+            )
+
     def centres(self, samples: int) -> np.ndarray:
         """The windows' centres in a sound of so many samples, int64 (windows,) half samples."""
         heard = samples + (self.samples // 2 if self.centred else 0)
@@ -80,8 +89,7 @@ def pool(embedding: Embedding, kind: str = "mean", windows: Windows | None = Non
         `hears_seconds` is still that of a step.
 
     Raises:
-        ValueError: no such kind, or windows shorter than the layer's hop, in which often no step
-            would lie.
+        ValueError: no such kind, or windows shorter than the layer's hop.
 
     Example:
 
@@ -98,12 +106,7 @@ def pool(embedding: Embedding, kind: str = "mean", windows: Windows | None = Non
     if windows is None:
         centres, parts = np.array([samples]), [embedding.values]
     else:
-        shortest = embedding.hop_seconds
-        if windows.samples < round(shortest * SAMPLE_RATE):
-            raise ValueError(
-                f"a window of {windows.seconds:g} s is shorter than the {shortest:.3f} s from one "
-                f"step of {embedding.layer} to the next; take a longer window or a lower layer"
-            )
+        windows.check_fits(embedding.layer, embedding.hop_seconds)
         centres = windows.centres(samples)
         steps = embedding.centre_half_samples
         begin = np.searchsorted(steps, centres - windows.samples)

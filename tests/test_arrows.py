@@ -19,7 +19,7 @@ KNOWS = {
     "pipeline": {"schemas", "media", "teacher", "pages"},
     "soundnet": {"schemas", "media", "trainer"},
     "evaluation": {"schemas", "media", "trainer", "soundnet", "pages"},
-    "reproduce": {"schemas"},
+    "reproduce": {"schemas", "pages"},
 }
 ONLY_IN = {
     "apache_beam": {"pipeline"},

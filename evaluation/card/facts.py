@@ -210,7 +210,7 @@ def _result(path: Path) -> tuple[Result, str | None]:
             for table in report["tables"]
             if len(table["rows"]) <= MOST_ROWS and not table["name"].startswith(_BY_CLASS)
         ]
-        made = [f"{name} {_said(value)}" for name, value in report["settings"].items()]
+        made = [f"{name} {said(value)}" for name, value in report["settings"].items()]
         made += [f"{name} {number}" for name, number in report["versions"].items() if number]
         words = f"{', '.join(made)}; {report['machine']['cpu']}"
         return Result(report["title"], tables, words), report["weights"].get("sha256")
@@ -224,5 +224,6 @@ def _rounded(cell: Cell) -> Cell:
     return round(cell, 2) if isinstance(cell, float) else cell
 
 
-def _said(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+def said(value: object) -> str:
+    """A setting's value as it is given on a command line."""
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pages
-from evaluation.card.facts import Facts, changed
+from evaluation.card.facts import Facts, changed, said
 from evaluation.report import Column, Table, markdown_table
 from pages import markdown
 from schemas.dataset_info import DatasetInfo
 from schemas.waveform import SAMPLE_RATE, WAVEFORM_PEAK
-from soundnet import weights
+from soundnet import hear, weights
 from trainer.config import option
 from trainer.supervised.config import LabelConfig
 
@@ -93,7 +93,8 @@ def _use(facts: Facts) -> list[str]:
     lines = ["import soundnet", "", f"model = soundnet.load_model({load})"]
     if names:
         lines.append(f'print(model.predict("dog.ogg")["{first}"].top(3))')
-    lines.append(f'print(model.embed("dog.ogg", layer="{_usual_layer(facts)}").values.shape)')
+    layer, _ = hear.LAYERS[facts.depth]
+    lines.append(f'print(model.embed("dog.ogg", layer="{layer}").values.shape)')
     return [
         "## Use",
         "",
@@ -108,10 +109,6 @@ def _use(facts: Facts) -> list[str]:
         "speech. None of this was tried.",
         "",
     ]
-
-
-def _usual_layer(facts: Facts) -> str:
-    return "pool5" if facts.depth != 5 else "conv4"
 
 
 def _training(facts: Facts) -> list[str]:
@@ -131,7 +128,7 @@ def _training(facts: Facts) -> list[str]:
     if isinstance(facts.training, LabelConfig):
         recipe = f"`python -m trainer.task --task {facts.training.task}`, with its defaults"
     differing = [
-        f"`{option(name)}{'' if value is True else f' {_said(value)}'}`"
+        f"`{option(name)}{'' if value is True else f' {said(value)}'}`"
         for name, value in changed(facts.training).items()
     ]
     lines.append(f"By {recipe}" + (f", but for {_all(differing)}." if differing else "."))
@@ -212,11 +209,12 @@ def _terms(facts: Facts, terms: str) -> list[str]:
             "MIT, as the package says that the weights come in "
             f"(`{weights.REQUIREMENT}`, its `sound8.npy` has the SHA-256 `{weights.MEMBER_SHA256}`)"
         )
-    said = markdown.escape(terms) if terms and not facts.published else terms
+    elif terms:
+        terms = markdown.escape(terms)
     return [
         "## Terms",
         "",
-        f"- The network: {said or 'not told (`--license`)'}.",
+        f"- The network: {terms or 'not told (`--license`)'}.",
         "- The videos that it learnt from are their makers'; the teachers' weights and the data "
         "sets that it was judged with have terms of their own.",
         "",
@@ -227,7 +225,3 @@ def _terms(facts: Facts, terms: str) -> list[str]:
 def _all(words: Iterable[str]) -> str:
     *before, last = words
     return f"{', '.join(before)} and {last}" if before else last
-
-
-def _said(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

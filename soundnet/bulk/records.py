@@ -34,9 +34,9 @@ class Identity:
     source_mtime_ns: int = -1
 
     @classmethod
-    def of(cls, name: str, path: str | os.PathLike | None = None) -> Identity:
+    def of(cls, name: str) -> Identity:
         """Of a file as it is now; raises OSError where there is none."""
-        status = os.stat(name if path is None else path)
+        status = os.stat(name)
         return cls(name, status.st_size, status.st_mtime_ns)
 
 

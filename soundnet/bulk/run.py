@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import media
-from schemas.waveform import SAMPLE_RATE
 from soundnet.bulk import addresses, records, sources, tables, workers
 from soundnet.bulk.records import Identity, Made, Record
 from soundnet.bulk.sources import NoSource, Source
@@ -118,11 +117,11 @@ class Ear:
         self.write, _ = records.FORMATS[format]
         self.allow_local_network = allow_local_network
         step = self.model.hop_seconds(layer)
-        if windows and windows.samples < round(step * SAMPLE_RATE):
-            raise UsageError(
-                f"a window of {windows.seconds:g} s is shorter than the {step:.3f} s from one step "
-                f"of {layer} to the next; take a longer --window or a lower --layer"
-            )
+        if windows:
+            try:
+                windows.check_fits(layer, step)
+            except ValueError as error:
+                raise UsageError(f"--window, --layer: {error}") from error
         hop = step if pooling == "none" else windows.hop_seconds if windows else None
         self.facts = Made(
             layer=layer,

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 import media
-from soundnet.bulk.sources import STDIN
+from soundnet.bulk.sources import STDIN, is_address
 from soundnet.commands import heard, options
 from soundnet.model import load_model
 
@@ -68,7 +68,7 @@ def _refusal(args: argparse.Namespace) -> str | None:
         )
     if args.sounds == [STDIN] and sys.stdin.isatty():
         return "standard input is a terminal; pipe sound in, as in `cat x.ogg | soundnet ...`"
-    if args.sounds and args.sounds[0].startswith(("http://", "https://")):
+    if args.sounds and is_address(args.sounds[0]):
         return "fetch an address yourself: curl -s ADDRESS | soundnet predict --follow -"
     return None
 
