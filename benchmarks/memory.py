@@ -6,9 +6,10 @@ Each list is read twice: from this disk, and through an HTTP server on this mach
 those of the list, again and again under other ids; the long video is the list's first file, looped
 by ffmpeg without being encoded anew.
 
-Memory is that of the whole tree of processes, looked at every 50 ms: `pss` counts what several
-processes share once, `rss` once for each. At the peak of `pss` it is also given by the programs'
-names. `launcher_rss` is the kernel's own record of the first process. All in MiB.
+Memory is that of the whole tree of processes, looked at every 50 ms, or as often as takes a
+twentieth of a core: `pss` counts what several processes share once, `rss` once for each. At the
+peak of `pss` it is also given by the programs' names. `launcher_rss` is the kernel's own record of
+the first process. All in MiB.
 """
 
 from __future__ import annotations
@@ -60,8 +61,9 @@ class Memory:
 
     def watch(self, running: subprocess.Popen) -> None:
         while running.poll() is None:
+            started = time.thread_time()
             self.look()
-            time.sleep(LOOK_SECONDS)
+            time.sleep(max(LOOK_SECONDS, 19 * (time.thread_time() - started)))
 
     def mebibytes(self) -> dict[str, object]:
         return {

@@ -19,9 +19,9 @@ What stands behind -- are options of `python -m trainer.task` that all rows shar
 goes on where it was stopped; more rows, seeds and layers are added to what is there. Without
 --data-set the tables of what lies in --output are printed, and nothing is trained.
 
-examples (the first: 40 minutes on two quiet cores):
+examples (the first: three hours on two quiet cores):
   python -m evaluation ablations --data-set data --data ESC-50-master --output ablations \\
-    --seeds 3 -- --batch-size 16 --steps 130 --shift --gain-db 6
+    --seeds 3 -- --batch-size 16 --steps 1000 --shift --gain-db 6
   python -m evaluation ablations --output ablations
 """
 

@@ -10,6 +10,7 @@ import csv
 import dataclasses
 import itertools
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -220,9 +221,14 @@ def from_scratch(row: Row, config: Config, grid: Grid) -> dict:
 
 
 def train(*options: str) -> None:
-    """Train in a process of its own, whose progress goes to stderr."""
+    """Train in a process of its own, which ends with this one; its progress goes to stderr."""
     command = [sys.executable, "-m", "trainer.task", *options]
-    if status := subprocess.run(command, stdout=STDERR).returncode:
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:  # `run` kills what it runs when it is left by an exception
+        status = subprocess.run(command, stdout=STDERR).returncode
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if status:
         raise EvaluationError(
             f"a training ended with status {status}, see above; the same command goes on from "
             f"there: {' '.join(command[1:])}"

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -32,7 +38,7 @@ RUNS = [
 
 
 def found(runs: list[dict]) -> dict:
-    return {"shared": {"steps": 130}, "epochs": 50, "runs": runs}
+    return {"shared": {"steps": 1000}, "epochs": 50, "runs": runs}
 
 
 def rows(runs: list[dict], name: str) -> list[tuple]:
@@ -195,6 +201,19 @@ def test_a_grid_goes_on_where_it_was_stopped(
     capfd.readouterr()
     assert run("--rows", "depth5", shared=[]) == 1
     assert "holds runs with other options" in capfd.readouterr().err
+
+
+def test_a_grid_that_is_ended_takes_its_training_with_it(tmp_path):
+    script = "from evaluation.ablations import grid; grid.train('--data', 'd', '--model-dir', 'm')"
+    paths = {**os.environ, "PYTHONPATH": str(Path(grid.__file__).parents[2])}
+    running = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, env=paths)
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+    while not (training := children.read_text().split()):
+        assert running.poll() is None
+        time.sleep(0.05)
+    running.terminate()
+    assert running.wait() == 128 + signal.SIGTERM
+    assert not Path(f"/proc/{training[0]}").exists()
 
 
 @pytest.fixture
