@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -105,6 +105,11 @@ def label(name: str) -> str:
     return _CATALOGUE.sub("", name)
 
 
+def code(text: str) -> Markup:
+    """A sentence, what stands between backticks in it set as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text)))
+
+
 def edge(value: float | None, unit: str) -> str:
     """An edge of a histogram's bin, short; "" for one at infinity."""
     if value is None:
@@ -132,7 +137,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for function in (number, short, percent, size, duration, label, edge):
+    for function in (number, short, percent, size, duration, label, code, edge):
         environment.filters[function.__name__] = function
     environment.tests["web"] = is_web
     environment.globals.update(bin_name=bin_name, script=_script, script_hash=_script_hash)

@@ -177,6 +177,7 @@ def test_what_a_template_lacks_is_an_error_not_a_gap():
         (pages.label("n02110341 dalmatian"), "dalmatian"),
         (pages.label("/t/train_station/platform"), "train_station/platform"),
         (pages.label("n02110341"), "n02110341"),
+        (pages.code("run `a <b>` & `c`"), "run <code>a &lt;b&gt;</code> &amp; <code>c</code>"),
     ],
 )
 def test_figures_are_written_for_people(said, as_):
