@@ -107,7 +107,7 @@ def label(name: str) -> str:
 
 def code(text: str) -> Markup:
     """A sentence, what stands between backticks in it set as code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text)))
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def edge(value: float | None, unit: str) -> str:
