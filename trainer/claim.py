@@ -1,9 +1,12 @@
-"""A run's folder: whose it is is told by its `config.json`."""
+"""A run's folder: whose it is is told by its `config.json`; one process at a time works in it."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
@@ -12,6 +15,39 @@ from trainer.errors import TrainingError
 from trainer.progress import write_whole
 
 CONFIG_FILE = "config.json"
+
+
+@contextlib.contextmanager
+def alone(folder: str) -> Iterator[None]:
+    """Keep other trainings out of a folder, made if need be, and removed if nothing came into it.
+
+    On object stores nothing does. The machines of one training share its folder; a second such is
+    kept out by their ports, which are taken.
+
+    Raises:
+        TrainingError: another is at work there, or it can't be a folder.
+    """
+    if "://" in folder or os.environ.get("TF_CONFIG"):
+        yield
+        return
+    try:
+        os.makedirs(folder, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise TrainingError(f"--model-dir can't be a folder: {error}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TrainingError(
+                f"another training is at work in {folder}; wait for its end, or choose another "
+                "--model-dir"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+        with contextlib.suppress(OSError):  # there is something in it
+            os.rmdir(folder)
 
 
 def check(config: Settings, also: Callable[[], list[str]] = list) -> None:

@@ -143,10 +143,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
+    from trainer import claim
     from trainer.errors import TrainingError
 
     try:
-        _train(config)
+        with claim.alone(config.model_dir):
+            _train(config)
     except (SchemaError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import trainer.train
-from trainer import task
+from trainer import claim, task
 from trainer.config import Config, option
 
 
@@ -100,6 +100,19 @@ def test_errors_are_sentences(tmp_path, capsys):
     assert task.main(["--data", str(tmp_path), "--model-dir", str(tmp_path / "model")]) == 1
     assert capsys.readouterr().err.startswith("error: no dataset_info.json in ")
     assert not (tmp_path / "model").exists()
+
+
+def test_one_training_at_a_time_works_in_a_folder(tmp_path, capsys):
+    folder = str(tmp_path / "model")
+    with claim.alone(folder):
+        assert task.main(["--data", "d", "--model-dir", folder]) == 1
+    assert "another training is at work in" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_a_file(tmp_path, capsys):
+    (tmp_path / "model").touch()
+    assert task.main(["--data", "d", "--model-dir", str(tmp_path / "model")]) == 1
+    assert "--model-dir can't be a folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
