@@ -20,9 +20,13 @@ _FIRST = re.compile(r"^(\d{1,9}(?=[.)](\s|$))|(?=[#>+=-]))")
 
 def escape(text: str) -> str:
     """A text as one line of Markdown that shows it; what can't be seen is replaced."""
+    return _FIRST.sub(lambda found: found[0] + "\\", _cell(text))
+
+
+def _cell(text: str) -> str:
+    """The same for a text before which something stands in its line."""
     line = "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
-    line = _SPECIAL.sub(lambda found: "\\" + found[0], " ".join(line.split()))
-    return _FIRST.sub(lambda found: found[0] + "\\", line)
+    return _SPECIAL.sub(lambda found: "\\" + found[0], " ".join(line.split()))
 
 
 def table(
@@ -34,5 +38,5 @@ def table(
         right: which columns are set to the right, as numbers are; () for none.
     """
     sides = ["---:" if side else "---" for side in right or [False] * len(columns)]
-    lines = [[*map(escape, columns)], sides, *([*map(escape, row)] for row in rows)]
+    lines = [[*map(_cell, columns)], sides, *([*map(_cell, row)] for row in rows)]
     return [f"| {' | '.join(cells)} |" for cells in lines]

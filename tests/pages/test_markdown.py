@@ -55,8 +55,8 @@ def test_what_does_not_show_is_left_out():
 
 
 def test_a_table_keeps_its_cells():
-    lines = markdown.table(("class", "clips"), [("a|b\nc", "3")], (False, True))
-    assert lines == ["| class | clips |", "| --- | ---: |", r"| a\|b c | 3 |"]
+    lines = markdown.table(("class", "clips"), [("a|b\nc", "+3")], (False, True))
+    assert lines == ["| class | clips |", "| --- | ---: |", r"| a\|b c | +3 |"]
     page = MarkdownIt().enable("table").render("\n".join(lines))
     assert page.count("<td") == 2
     assert "a|b c" in page
