@@ -13,6 +13,7 @@
 `load`      a `.keras` file that may come from anywhere
 `task`      the command
 `claim`     whose run's folder it is
+`folder`    one process at a time in a folder
 `supervised`  training with labels: fine-tuning, and from scratch
 `autoencoder` the paper's baseline, which learns to repeat what it hears
 """

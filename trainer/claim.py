@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import posixpath
 from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
+import trainer.folder
 from trainer.config import Settings
 from trainer.errors import TrainingError
 from trainer.progress import write_whole
@@ -27,27 +27,16 @@ def alone(folder: str) -> Iterator[None]:
     Raises:
         TrainingError: another is at work there, or it can't be a folder.
     """
-    if "://" in folder or os.environ.get("TF_CONFIG"):
+    busy = TrainingError(
+        f"another training is at work in {folder}; wait for its end, or choose another --model-dir"
+    )
+    with contextlib.ExitStack() as stack:
+        if "://" not in folder and not os.environ.get("TF_CONFIG"):
+            try:
+                stack.enter_context(trainer.folder.alone(folder, busy))
+            except OSError as error:
+                raise TrainingError(f"--model-dir can't be a folder: {error}") from error
         yield
-        return
-    try:
-        os.makedirs(folder, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise TrainingError(f"--model-dir can't be a folder: {error}") from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TrainingError(
-                f"another training is at work in {folder}; wait for its end, or choose another "
-                "--model-dir"
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
-        with contextlib.suppress(OSError):  # there is something in it
-            os.rmdir(folder)
 
 
 def check(config: Settings, also: Callable[[], list[str]] = list) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import hashlib
 import json
@@ -17,6 +16,7 @@ from soundnet.bulk import addresses, records, sources, tables, workers
 from soundnet.bulk.records import Identity, Made, Record
 from soundnet.bulk.sources import NoSource, Source
 from soundnet.pooling import Windows, pool
+from trainer.folder import alone
 
 
 class UsageError(ValueError):
@@ -193,8 +193,11 @@ def run(request: Request) -> Generator[Done | Skipped | Failure, None, None]:
         format,
         request.allow_local_network,
     )
+    busy = UsageError(
+        f"another `soundnet embed` is writing to {folder}; wait for it, or choose another --output"
+    )
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_alone(folder))
+        stack.enter_context(alone(folder, busy))
         pool_of = stack.enter_context(workers.Pool(make, processes))
         made = pool_of.facts
         kept = _kept(table, request, made)
@@ -273,26 +276,6 @@ def _targets(
         taken[target] = sound.name
         found[sound] = target
     return found
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """The folder, made, for this process alone as long as it runs; removed if nothing is in it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                f"another `soundnet embed` is writing to {folder}; wait for it, or choose another "
-                "--output"
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
-        with contextlib.suppress(OSError):
-            folder.rmdir()
 
 
 def _empty(folder: Path) -> None:

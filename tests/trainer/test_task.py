@@ -106,6 +106,7 @@ def test_one_training_at_a_time_works_in_a_folder(tmp_path, capsys):
     folder = str(tmp_path / "model")
     with claim.alone(folder):
         assert task.main(["--data", "d", "--model-dir", folder]) == 1
+        assert (tmp_path / "model").exists()  # it isn't the other's to remove
     assert "another training is at work in" in capsys.readouterr().err
 
 
