@@ -3,6 +3,7 @@
 `graph`         the two Beam graphs, from top to bottom
 `settings`      what a build is made with
 `build`         a build: portions, the two graphs of each, what came of it
+`running`       runs a graph, and ends it: on Ctrl-C, when a worker or a disk fails
 `todo`          what is to do: videos, shared out among lanes
 `schedule`      whose turn it is to be downloaded
 `reading`       reads the videos of a lane: downloads ahead, ffmpegs, clips

@@ -24,12 +24,13 @@ from apache_beam.io.filesystems import FileSystems
 from rich.console import Console
 
 from media import Limits
-from pipeline.build import RunFailed, build, names_runner, strange_options
+from pipeline.build import build
 from pipeline.downloads.download import OptionsError, read_options
 from pipeline.dry_run import dry_run
 from pipeline.gates import GATES
 from pipeline.object_store import set_options
 from pipeline.options import add_audio_codec, add_output, add_shard_mb, names, positive
+from pipeline.running import RunFailed, names_runner, strange_options
 from pipeline.settings import Settings
 from pipeline.summary import print_summary
 from schemas import SchemaError, video_list

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import dataclasses
 import functools
 import importlib.metadata
 import math
 import platform
-import re
-import signal
-import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineResult
-from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 import teacher
 from media import process
-from pipeline import graph, steps, worker
+from pipeline import graph, running, steps
 from pipeline.gates import Twins
 from pipeline.object_store import set_options
 from pipeline.progress import Watch
+from pipeline.running import BuildGraph, RunFailed
 from pipeline.settings import Settings
 from pipeline.store import PLAN, QUEUE, RECIPE, Store, WorkVideo, video_key
 from pipeline.summary import Summary
@@ -42,16 +35,6 @@ from schemas.video_list import BadRow, VideoRow, draw_split
 
 READERS_PER_PROCESS = 8
 """Videos that one local worker process reads at a time, at most."""
-
-ReadGraph = Callable[..., None]
-"""Called with a pipeline and `store`; see `extend`."""
-
-_ERROR_LINE = re.compile(r"[A-Za-z_.]*(Error|Exception)\b")
-"""How the last line of a traceback begins."""
-
-
-class RunFailed(RuntimeError):
-    """The run broke off; what it had done stays, and the same command goes on from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +95,7 @@ def extend(
     output: str,
     settings: Settings,
     recipe: DatasetInfo,
-    read: ReadGraph,
+    read: BuildGraph,
     *,
     processes: int = 1,
     lanes: int | None = None,
@@ -145,13 +128,6 @@ def extend(
         )
 
 
-def strange_options(beam_args: Sequence[str]) -> list[str]:
-    """Options that Beam itself doesn't know; a runner may know them all the same."""
-    known = PipelineOptions([]).get_all_options()
-    names = [arg.split("=")[0] for arg in beam_args if arg.startswith("-")]
-    return [name for name in names if name.lstrip("-") not in known]
-
-
 def check_retry(retry: Collection[str]) -> None:
     """Raise `SchemaError` for what is no cause."""
     for cause in set(retry) - set(CAUSES):
@@ -164,13 +140,13 @@ def _extend(
     output: str,
     settings: Settings,
     recipe: DatasetInfo,
-    read: ReadGraph,
+    read: BuildGraph,
     processes: int,
     lanes: int | None,
     retry: frozenset[str],
     beam_args: Sequence[str],
 ) -> Summary:
-    _pipeline(processes, beam_args)  # refuses options that don't fit, before anything is written
+    running.check(beam_args)
     info, known = look(output, recipe)
     todo = missing(rows, bad_rows, known, settings, retry)
     elsewhere = tuple(
@@ -186,7 +162,7 @@ def _extend(
         for start in range(0, max(1, len(todo)), settings.portion):
             store = Store(output, len(info.runs), beam_args)
             _open_work(store, recipe, retry)
-            if not names_runner(beam_args):  # of a cluster's job that goes on they are still in use
+            if not running.names_runner(beam_args):  # a cluster's job that goes on still uses them
                 store.sweep()
             watch.reading(store)
             portion = todo[start : start + settings.portion]
@@ -220,7 +196,7 @@ def _read(
     store: Store,
     portion: Sequence[Todo],
     settings: Settings,
-    read: ReadGraph,
+    read: BuildGraph,
     lanes: int,
     readers: int,
     processes: int,
@@ -235,9 +211,7 @@ def _read(
     started = time.monotonic()
     shared = share_out(left, lanes, readers, settings)
     store.write(store.work(QUEUE), (lane.to_json().encode() + b"\n" for lane in shared))
-    pipeline = _pipeline(processes, beam_args)
-    read(pipeline, store=store)
-    result = _run(pipeline, store)
+    result = running.run(read, store, processes, beam_args)
     videos = store.videos()
     lost = [
         todo.row.video_id
@@ -281,9 +255,7 @@ def _pack(
         store.clear_work(before=store.run + 1)
         return info
     store.write(store.work(PLAN), (shard.to_json().encode() + b"\n" for shard in plan))
-    pipeline = _pipeline(1, beam_args)
-    graph.pack(pipeline, store)
-    _run(pipeline, store)
+    running.run(graph.pack, store, 1, beam_args)
     return _commit(store, info, plan, seconds, started)
 
 
@@ -467,95 +439,3 @@ def _versions() -> dict[str, str]:
     packages = ("soundnet", "apache-beam", "tensorflow", "keras", "yt-dlp", "pillow", "soundfile")
     versions = {name: importlib.metadata.version(name) for name in packages}
     return {**versions, "ffmpeg": process.version(), "python": platform.python_version()}
-
-
-def names_runner(beam_args: Sequence[str]) -> bool:
-    """Whether Beam's options say where to run; else it is the local runner."""
-    return any(arg.split("=")[0] == "--runner" for arg in beam_args)
-
-
-def _pipeline(processes: int, beam_args: Sequence[str]) -> beam.Pipeline:
-    """An empty graph, for the runner that Beam's options name, or else for so many processes here.
-
-    The local runner is named: `DirectRunner` would try to download another.
-    """
-    options = PipelineOptions(
-        # Workers need nothing of the command's `__main__`.
-        [*beam_args, f"--direct_num_workers={processes}", "--no_save_main_session"]
-    )
-    if names_runner(beam_args):
-        try:
-            return beam.Pipeline(options=options)
-        except ValueError as error:  # Beam's word on options that don't fit
-            raise SchemaError(str(error)) from error
-    environment = None
-    if processes > 1:
-        environment = SubprocessSDKEnvironment.from_command_string(worker.command(processes))
-    return beam.Pipeline(runner=FnApiRunner(environment), options=options)
-
-
-def _run(pipeline: beam.Pipeline, store: Store) -> PipelineResult:
-    """Run a graph to its end; returns Beam's result, with its metrics.
-
-    Raises:
-        RunFailed: it didn't come to its end; the whole story is in the work folder's error.txt. A
-            local worker that was killed counts too: Beam itself would wait for it for ever.
-    """
-    died: list[str] = []
-    before = threading.excepthook
-
-    def end(why: str) -> None:
-        died.append(why)
-        _thread.interrupt_main()
-
-    def notice(failure: threading.ExceptHookArgs) -> None:
-        why = str(failure.exc_value)
-        if "Worker subprocess exited" in why:
-            # Ctrl-C reaches also a worker that only starts: then it is on its way to us as well.
-            interrupted = why.endswith(f"code -{signal.SIGINT:d}")
-            later = threading.Timer(5.0 if interrupted else 0.0, end, [why])
-            later.daemon = True
-            later.start()
-        elif not died:  # what else breaks then is Beam's pipes to that worker
-            before(failure)
-
-    threading.excepthook = notice
-    # So a script's shell starts what it puts into the background; then nothing could end us.
-    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    ignored &= threading.current_thread() is threading.main_thread()
-    if ignored:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    result = None
-    try:
-        result = pipeline.run()
-        state = result.wait_until_finish()
-        if state not in (None, "DONE"):
-            raise RunFailed(f"the Beam job ended as {state}; the same command goes on from here")
-        return result
-    except KeyboardInterrupt:
-        if not died:
-            if result is not None:  # a cluster would work on, and the folder is free now
-                with contextlib.suppress(Exception):
-                    result.cancel()
-            raise
-        raise RunFailed(
-            f"a worker process died ({died[0]}); was there enough memory? "
-            "Run the same command again to go on, with fewer --processes if need be."
-        ) from None
-    except (OSError, RuntimeError, ValueError) as error:
-        if "KeyboardInterrupt" in str(error):  # it hit a DoFn that ran in this process
-            raise KeyboardInterrupt from None
-        if isinstance(error, RunFailed):
-            raise
-        report = store.work("error.txt")
-        with contextlib.suppress(OSError):
-            store.write(report, f"{error}\n".encode(errors="replace"))
-        said = [line for line in str(error).splitlines() if _ERROR_LINE.match(line)]
-        raise RunFailed(
-            f"the run broke off: {(said or [str(error)])[-1][:500]} (more in {report}). "
-            "Run the same command again to go on."
-        ) from error
-    finally:
-        threading.excepthook = before
-        if ignored:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from pipeline.authors.importing import DROP, import_release
 from pipeline.authors.release import Release
-from pipeline.build import RunFailed
 from pipeline.options import add_audio_codec, add_output, add_shard_mb, names, positive
+from pipeline.running import RunFailed
 from pipeline.settings import Settings
 from pipeline.summary import print_summary
 from schemas import SchemaError

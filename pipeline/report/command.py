@@ -20,12 +20,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 import pages
 from pipeline import gates
-from pipeline.build import strange_options
 from pipeline.report.card import card
 from pipeline.report.compare import KINDS, compare
 from pipeline.report.ledgers import Faults, LedgerFigures, duplicate_clips, last_words
 from pipeline.report.shards import Pick, ShardFigures, read_record, spread_out
 from pipeline.report.show import show
+from pipeline.running import strange_options
 from pipeline.store import RECIPE, Store, set_options
 from schemas import SCHEMA_VERSION, SchemaError, audio
 from schemas.clip import ClipRecord

@@ -49,7 +49,7 @@ def complaint(words: Sequence[str]) -> str:
     except SystemExit as ended:
         return said.getvalue() if ended.code else ""
     if words[1:3] == ["-m", "pipeline"]:  # what it doesn't know goes to Beam
-        from pipeline.build import strange_options
+        from pipeline.running import strange_options
 
         left = strange_options(left)
     return f"unknown: {' '.join(left)}" if left else ""

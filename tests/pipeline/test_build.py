@@ -22,7 +22,8 @@ import media
 import teacher
 from pipeline import graph, progress, steps
 from pipeline.__main__ import read_list
-from pipeline.build import RunFailed, build
+from pipeline.build import build
+from pipeline.running import RunFailed
 from pipeline.settings import Settings
 from pipeline.store import QUEUE, Store
 from pipeline.todo import Todo, share_out
@@ -361,7 +362,7 @@ def test_a_worker_that_dies_ends_the_run_and_the_next_goes_on(built, videos, tmp
     deadline = time.monotonic() + 120
     workers: list[int] = []
     while len(workers) < 2 and time.monotonic() < deadline:
-        workers = [pid for pid in children(process.pid) if b"pipeline.worker" in cmdline(pid)]
+        workers = workers_of(process.pid)
         time.sleep(0.05)
     os.kill(workers[0], signal.SIGKILL)
     _, words = process.communicate(timeout=120)
@@ -376,20 +377,29 @@ def test_a_worker_that_dies_ends_the_run_and_the_next_goes_on(built, videos, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", ["1", "9"])
-def test_ctrl_c_is_answered_and_the_next_run_goes_on(videos, tmp_path, processes):
+@pytest.mark.parametrize(
+    ("processes", "moment"), [("1", "reading"), ("9", "reading"), ("9", "starting")]
+)
+def test_ctrl_c_is_answered_and_the_next_run_goes_on(videos, tmp_path, processes, moment):
     output = tmp_path / "data"
     run = command("--input", str(videos), "--output", str(output), "--processes", processes)
     run += ["--validation-share", "0"]
     process = subprocess.Popen(run, start_new_session=True, stderr=subprocess.PIPE, text=True)
+
+    def has_come() -> bool:
+        if moment == "reading":
+            return bool(list(output.glob("work-00000/*.*-*.json")))
+        return len(workers_of(process.pid)) == 2  # and Beam waits for them to report
+
     deadline = time.monotonic() + 120
-    while not list(output.glob("work-00000/*.*-*.json")) and time.monotonic() < deadline:
+    while not has_come() and time.monotonic() < deadline:
         time.sleep(0.02)
+    workers = workers_of(process.pid)
     os.killpg(process.pid, signal.SIGINT)
     _, words = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "The same command goes on from here" in words
+    assert (process.returncode, "The same command goes on from here" in words) == (130, True), words
     assert "Traceback" not in words
+    assert not any(cmdline(pid) for pid in workers)
     subprocess.run(run, check=True, capture_output=True)
     assert len(records(output)) == 4
 
@@ -407,6 +417,11 @@ def test_a_full_disk_ends_the_run_in_words(videos, tmp_path, monkeypatch):
             build(rows, [], str(output), SETTINGS)
     assert "No space left" in (output / "work-00000" / "error.txt").read_text()
     assert build(rows, [], str(output), SETTINGS).new == {"other"}
+
+
+def workers_of(pid: int) -> list[int]:
+    """Process ids of the local runner's workers that a process has started."""
+    return [child for child in children(pid) if b"pipeline.worker" in cmdline(child)]
 
 
 def children(pid: int) -> list[int]:
