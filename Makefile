@@ -36,7 +36,7 @@ test: setup ## the fast tests (under 5 minutes on 2 cores); COVERAGE=1 tells whi
 	$(BIN)/python -m pytest -n 2 -m "not slow" $(if $(COVERAGE),--cov --cov-report=term)
 
 test-slow: setup ## the slow tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m slow --durations=15
 
 test-newest: $(VENV)-newest/.installed ## network and trainer with the newest TensorFlow, in .venv-newest
 	$(VENV)-newest/bin/python -m pytest -n 2 -m "not slow" tests/schemas tests/soundnet tests/trainer

@@ -8,7 +8,8 @@
   compared with ours. PYTHON is the python of another environment, for TensorFlow and PyTorch
   want different versions of what they share:
   `python -m venv torch && torch/bin/pip install torch numpy`
-- `loop`: a step of `trainer.train` with real records, and with one batch that stays in memory.
+- `loop`: a step of `trainer.train` with real records of each codec, and with batches that stay in
+  memory, turn by turn in one training (medians of the turns' ratios, and their quartiles).
 - `input`: clips a second of the input pipeline by itself, for the data set's clips in each codec,
   with one core and with all.
 
@@ -21,12 +22,15 @@ import argparse
 import contextlib
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import statistics
 import subprocess
 import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -42,6 +46,7 @@ from schemas.clip import ClipRecord
 from schemas.dataset_info import FILE_NAME, DatasetInfo, ShardInfo
 from trainer import data, losses, network
 from trainer.config import Config
+from trainer.devices import Devices
 from trainer.layers import Adam
 from trainer.progress import METRICS_FILE
 from trainer.train import train
@@ -49,6 +54,7 @@ from trainer.train import train
 PARTS = ("network", "loop", "input")
 SECONDS = 20
 HEADS = {"imagenet": 1000, "places": 401}
+TURN_STEPS, IN_MEMORY = 16, 8
 
 
 class Torch:
@@ -206,45 +212,73 @@ def _share(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
 
 
-def loop_times(folder: str, batch_size: int, steps: int) -> dict[str, float]:
-    """Median seconds of a step of the real loop, with records and with a batch in memory.
+def loop_times(folders: dict[str, str], batch_size: int, turns: int) -> dict:
+    """Median seconds of a step of the real loop: with batches in memory, and with the records of
+    each folder.
 
-    Two runs of each, in turn; what comes first, the building of graphs, is left out.
+    All in one training, turn by turn, for a machine's speed drifts by more than what is measured.
+    Of each turn's steps the first are left out: what is ready ahead of the loop was made while
+    another's turn was on.
+
+    Args:
+        folders: data sets by codec, of the same clips.
     """
-    real = data.train_batches
+    streams: dict[str, Iterator] = {}
+    served: list[str] = []
 
-    def in_memory(*arguments, **keywords) -> tf.data.Dataset:
-        return real(*arguments, **keywords).take(1).cache().repeat()
+    def by_turns(self, _: tf.data.Dataset) -> Iterator[dict]:
+        for codec, folder in folders.items():
+            of_codec = dataclasses.replace(config, data=folder)
+            streams[codec] = iter(data.train_batches(of_codec, data.usable_info(of_codec)))
+        # As many as no cache of a processor holds.
+        streams["memory"] = itertools.cycle([next(streams[codec]) for _ in range(IN_MEMORY)])
+        names = list(streams)
+        for turn in itertools.count():
+            first = turn % len(names)
+            for name in [*names[first:], *names[:first]]:
+                for _ in range(TURN_STEPS):
+                    served.append(name)
+                    yield next(streams[name])
 
-    seconds: dict[str, list[float]] = {"records": [], "memory": []}
-    waited = []
-    for turn in range(4):
-        kind = ("records", "memory")[turn % 2]
-        with tempfile.TemporaryDirectory() as model_dir:
-            config = Config(
-                data=folder,
-                model_dir=model_dir,
-                batch_size=batch_size,
-                steps=steps,
-                log_every=1,
-                validate_every=10**9,
-                checkpoint_every=10**9,
-            )
-            patch = mock.patch.object(data, "train_batches", in_memory)
-            with patch if kind == "memory" else contextlib.nullcontext():
-                train(config)
-            lines = (Path(model_dir) / METRICS_FILE).read_text().splitlines()
-            rows = [row for row in map(json.loads, lines) if row["split"] == "train"][3:-1]
-            seconds[kind] += [batch_size / row["clips_per_second"] for row in rows]
-            if kind == "records":
-                waited += [row["waiting_share"] for row in rows]
-    medians = {kind: statistics.median(values) for kind, values in seconds.items()}
+    with tempfile.TemporaryDirectory() as model_dir:
+        config = Config(
+            data=next(iter(folders.values())),
+            model_dir=model_dir,
+            batch_size=batch_size,
+            steps=turns * (len(folders) + 1) * TURN_STEPS,
+            log_every=1,
+            validate_every=10**9,
+            checkpoint_every=10**9,
+        )
+        with mock.patch.object(Devices, "batches", by_turns):
+            train(config)
+        lines = (Path(model_dir) / METRICS_FILE).read_text().splitlines()
+    rows = [row for row in map(json.loads, lines) if row["split"] == "train"]
+    seconds: dict[str, list[float]] = defaultdict(list)
+    waited: dict[str, list[float]] = defaultdict(list)
+    for first in range(0, len(rows), TURN_STEPS):
+        turn = rows[first + TURN_STEPS // 2 : first + TURN_STEPS]
+        seconds[served[first]].append(
+            statistics.median(batch_size / row["clips_per_second"] for row in turn)
+        )
+        waited[served[first]].append(statistics.mean(row["waiting_share"] for row in turn))
+    memory = np.array(seconds["memory"])
+    of_codecs = {}
+    for codec in folders:
+        ratios = np.array(seconds[codec]) / memory
+        quarter, half, three = np.percentile(ratios, [25, 50, 75])
+        of_codecs[codec] = {
+            "seconds": round(statistics.median(seconds[codec]), 4),
+            "ratio": round(half, 3),
+            "ratio_quartiles": [round(quarter, 3), round(three, 3)],
+            "waiting_share": round(statistics.mean(waited[codec]), 4),
+        }
     return {
         "batch_size": batch_size,
-        "steps": len(seconds["records"]),
-        "seconds": {kind: round(value, 4) for kind, value in medians.items()},
-        "ratio": round(medians["records"] / medians["memory"], 3),
-        "waiting_share": round(statistics.mean(waited), 4),
+        "turns": turns,
+        "steps_of_a_turn": TURN_STEPS,
+        "memory_seconds": round(statistics.median(memory), 4),
+        **of_codecs,
     }
 
 
@@ -293,7 +327,7 @@ def main() -> None:
     parser.add_argument("--torch", type=Path, metavar="PYTHON", help="of an environment with torch")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=20, help="of each run of the loop")
+    parser.add_argument("--turns", type=int, default=15, help="of each kind of data in the loop")
     parser.add_argument("--clips", type=int, default=64, help="for the input pipeline")
     parser.add_argument("--codecs", nargs="+", default=audio.CODECS, choices=audio.CODECS)
     parser.add_argument("--only", nargs="+", default=PARTS, choices=PARTS, help="default: all")
@@ -305,15 +339,17 @@ def main() -> None:
     if "network" in args.only:
         result["network"] = network_times(args.batch_size, args.rounds, threads, args.torch)
     info = data.usable_info(Config(data=args.data, model_dir=""))
-    for codec in args.codecs:
-        with tempfile.TemporaryDirectory() as copy:
-            described = _as_codec(args.data, info, codec, args.clips, Path(copy))
-            if "loop" in args.only:
-                loop = loop_times(copy, args.batch_size, args.steps)
-                result.setdefault("loop", {})[codec] = loop
+    with tempfile.TemporaryDirectory() as copies:
+        folders = {codec: Path(copies) / codec for codec in args.codecs}
+        for codec, folder in folders.items():
+            folder.mkdir()
+            described = _as_codec(args.data, info, codec, args.clips, folder)
             if "input" in args.only:
-                rates = input_rates(copy, described, args.clips, args.batch_size)
+                rates = input_rates(str(folder), described, args.clips, args.batch_size)
                 result.setdefault("input_clips_per_second", {})[codec] = rates
+        if "loop" in args.only:
+            paths = {codec: str(folder) for codec, folder in folders.items()}
+            result["loop"] = loop_times(paths, args.batch_size, args.turns)
     machine.report(result, args.output)
 
 
