@@ -212,7 +212,7 @@ def _share(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
 
 
-def loop_times(folders: dict[str, str], batch_size: int, turns: int) -> dict:
+def loop_times(folders: dict[str, Path], batch_size: int, turns: int) -> dict:
     """Median seconds of a step of the real loop: with batches in memory, and with the records of
     each folder.
 
@@ -228,21 +228,22 @@ def loop_times(folders: dict[str, str], batch_size: int, turns: int) -> dict:
 
     def by_turns(self, _: tf.data.Dataset) -> Iterator[dict]:
         for codec, folder in folders.items():
-            of_codec = dataclasses.replace(config, data=folder)
+            of_codec = dataclasses.replace(config, data=str(folder))
             streams[codec] = iter(data.train_batches(of_codec, data.usable_info(of_codec)))
+        first = next(iter(streams.values()))
         # As many as no cache of a processor holds.
-        streams["memory"] = itertools.cycle([next(streams[codec]) for _ in range(IN_MEMORY)])
+        streams["memory"] = itertools.cycle([next(first) for _ in range(IN_MEMORY)])
         names = list(streams)
         for turn in itertools.count():
-            first = turn % len(names)
-            for name in [*names[first:], *names[:first]]:
+            begin = turn % len(names)
+            for name in [*names[begin:], *names[:begin]]:
                 for _ in range(TURN_STEPS):
                     served.append(name)
                     yield next(streams[name])
 
     with tempfile.TemporaryDirectory() as model_dir:
         config = Config(
-            data=next(iter(folders.values())),
+            data=str(next(iter(folders.values()))),
             model_dir=model_dir,
             batch_size=batch_size,
             steps=turns * (len(folders) + 1) * TURN_STEPS,
@@ -348,8 +349,7 @@ def main() -> None:
                 rates = input_rates(str(folder), described, args.clips, args.batch_size)
                 result.setdefault("input_clips_per_second", {})[codec] = rates
         if "loop" in args.only:
-            paths = {codec: str(folder) for codec, folder in folders.items()}
-            result["loop"] = loop_times(paths, args.batch_size, args.turns)
+            result["loop"] = loop_times(folders, args.batch_size, args.turns)
     machine.report(result, args.output)
 
 

@@ -3,7 +3,6 @@ and how such a run ends when a person, a worker or a disk ends it."""
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import os
 import re
@@ -171,9 +170,12 @@ class _Ending:
         if self._over:
             return
         self.asked = self.asked or not self.died
+        self._drop_leash()
+        raise KeyboardInterrupt
+
+    def _drop_leash(self) -> None:
         with contextlib.suppress(OSError):
             os.rmdir(self._leash)
-        raise KeyboardInterrupt
 
     def _notice(self, failure: threading.ExceptHookArgs) -> None:
         """A thread of Beam's has ended by an error."""
@@ -189,5 +191,9 @@ class _Ending:
     def _end(self, why: str) -> None:
         if not self.asked:
             self.died = self.died or why
+        self._drop_leash()
         if not self._over:
-            _thread.interrupt_main()
+            main = threading.main_thread().ident
+            assert main is not None  # it is running
+            # A real signal: `_thread.interrupt_main` doesn't wake what waits for a thread or lock.
+            signal.pthread_kill(main, signal.SIGINT)

@@ -40,8 +40,8 @@ def end_with_parent(group: bool = False, leash: str = "/") -> None:
     """Have this process end when the one that started it has ended, however that ended.
 
     Args:
-        leash: end it also when this folder is gone.
         group: end the process group too, of which this process is the leader.
+        leash: end it also when this folder is gone.
     """
     parent = os.getppid()
 

@@ -20,7 +20,8 @@ import pytest
 
 from schemas.ledger import LedgerRow
 from tests.pipeline.conftest import make_video
-from tests.pipeline.test_build import children, cmdline, contents, records
+from tests.pipeline.test_build import contents, records
+from tests.processes import children, cmdline
 
 KILLS = int(os.environ.get("KILLS", "20"))
 

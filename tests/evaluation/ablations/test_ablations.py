@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import os
@@ -17,6 +16,7 @@ import pytest
 from evaluation.__main__ import main
 from evaluation.ablations import grid, tables
 from evaluation.ablations.rows import ROWS
+from tests.processes import started_by
 from trainer.config import Config
 from trainer.task import build_parser
 
@@ -208,22 +208,13 @@ def test_a_grid_that_is_ended_takes_its_training_with_it(tmp_path):
     script = "from evaluation.ablations import grid; grid.train('--data', 'd', '--model-dir', 'm')"
     paths = {**os.environ, "PYTHONPATH": str(Path(grid.__file__).parents[2])}
     running = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, env=paths)
-    while not (training := trainings_of(running.pid)):
+    # What its imports start isn't among them.
+    while not (training := started_by(running.pid, b"trainer.task")):
         assert running.poll() is None
         time.sleep(0.05)
     running.terminate()
     assert running.wait() == 128 + signal.SIGTERM
-    assert not training[0].exists()
-
-
-def trainings_of(pid: int) -> list[Path]:
-    """The processes that train for another, in /proc; what its imports start isn't among them."""
-    found = []
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            if b"trainer.task" in Path(f"/proc/{child}/cmdline").read_bytes():
-                found.append(Path(f"/proc/{child}"))
-    return found
+    assert not Path(f"/proc/{training[0]}").exists()
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ import pytest
 
 import soundnet
 from soundnet.cli import main
+from tests.processes import started_by
 
 DOG, CLOCK = "1-100032-A-0.ogg", "1-21934-A-38.ogg"
 VIDEO = "0500d23ded62.mp4"
@@ -231,12 +232,7 @@ def test_a_process_that_dies_takes_one_sound_with_it(sounds, data_dir, small_wei
     running = started([f"{data_dir}/esc10/audio/1-*.ogg", *arguments])
     while running.poll() is None and not any(Path("out").glob("*.npz")):
         time.sleep(0.01)
-    children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
-    workers = [
-        int(child)
-        for child in children
-        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
-    ]
+    workers = started_by(running.pid, b"spawn_main")
     os.kill(workers[0], signal.SIGKILL)
     out, err = running.communicate(timeout=120)
     assert running.returncode == 1
